@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use marabunta_proto::name::Name;
-use marabunta_proto::target::Selector;
+use marabunta_proto::selector::Selector;
 
 pub use body::BodyError;
 pub use id::{GroupId, IdError, PayloadHash, RunId, TaskId};

@@ -60,7 +60,7 @@ impl RunId {
     /// The shard of the queue in which it lives.
     #[must_use]
     pub fn shard(self) -> u16 {
-        (self.0.as_u128() >> 64 & 0xfff) as u16
+        ((self.0.as_u128() >> 64) & 0xfff) as u16
     }
 
     /// The moment in its id, in milliseconds since 1970: when it was made, or its fire time.
