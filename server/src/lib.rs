@@ -7,4 +7,6 @@ pub mod clock;
 pub mod run;
 pub mod task;
 
+pub mod batch;
+pub mod dispatch;
 pub mod queue;
