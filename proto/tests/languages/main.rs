@@ -2,6 +2,7 @@
 
 mod names;
 mod schedules_clock;
+mod schedules_clock_model;
 mod schedules_days;
 mod schedules_forms;
 mod schedules_oracle;
