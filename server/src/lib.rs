@@ -8,3 +8,4 @@ pub mod run;
 pub mod task;
 
 pub mod queue;
+pub mod store;
