@@ -18,7 +18,8 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 pub use entry::{
-    Admission, Cancelled, Claim, Claimed, Delivery, Ending, EndingCause, Entry, Phase, Record, Restored, Settled, Settlement, Step, Tick,
+    Admission, Cancelled, Claim, Claimed, Delivery, Ending, EndingCause, Entry, Phase, Record, Restored,
+    Settled, Settlement, Step, Tick,
 };
 pub use error::QueueError;
 pub use hint::Hint;
