@@ -194,6 +194,11 @@ impl Sorted {
 
 /// A task's run, as it is shown beside the task.
 #[must_use]
-pub fn mirror(run: &crate::run::Run, state: State, started: Option<chrono::DateTime<chrono::Utc>>, retried: u32) -> Option<Mirror> {
+pub fn mirror(
+    run: &crate::run::Run,
+    state: State,
+    started: Option<chrono::DateTime<chrono::Utc>>,
+    retried: u32,
+) -> Option<Mirror> {
     Some(Mirror { task: run.task.as_ref()?.id, run: run.id, state, started, retried })
 }

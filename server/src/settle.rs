@@ -95,13 +95,14 @@ impl Settler {
             return;
         }
         let (accepted, unaccepted): (Vec<_>, Vec<_>) = decided.into_iter().partition(Decided::is_recorded);
-        let recorded = match self.store.end_attempts(accepted.iter().filter_map(|one| self.row(one)).collect()).await {
-            Ok(recorded) => recorded,
-            Err(error) => {
-                warn!(%error, "failed to store the ends of attempts");
-                return;
-            }
-        };
+        let recorded =
+            match self.store.end_attempts(accepted.iter().filter_map(|one| self.row(one)).collect()).await {
+                Ok(recorded) => recorded,
+                Err(error) => {
+                    warn!(%error, "failed to store the ends of attempts");
+                    return;
+                }
+            };
         let mut settled = unaccepted;
         for (one, recorded) in accepted.into_iter().zip(recorded) {
             match recorded {
@@ -247,7 +248,8 @@ impl Settler {
         if rows.is_empty() {
             return;
         }
-        let settlements = rows.iter().map(|row| gone(row.run.id, Some(concluded(row).encode().into()))).collect();
+        let settlements =
+            rows.iter().map(|row| gone(row.run.id, Some(concluded(row).encode().into()))).collect();
         match self.queue.settle(settlements).await {
             Ok(_) => {
                 for row in rows {

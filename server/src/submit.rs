@@ -106,13 +106,16 @@ impl Submit {
         let mut accepted = Accepted::default();
         let places = self.places(&request, &mut accepted).await?;
         let prepared = self.prepare(request, &places, accepted.group).await?;
-        let written = self.writer.write(prepared).await.map_err(|error| SubmitError::Unavailable(error.to_string()))?;
+        let written =
+            self.writer.write(prepared).await.map_err(|error| SubmitError::Unavailable(error.to_string()))?;
         for (written, place) in written.into_iter().zip(places) {
             let written = written?;
             accepted.repeated |= written.repeated;
             accepted.runs.push((written.run, place));
             if written.waits && accepted.warnings.is_empty() {
-                accepted.warnings.push("the queue is unavailable: the run is stored and starts when it is back".into());
+                accepted
+                    .warnings
+                    .push("the queue is unavailable: the run is stored and starts when it is back".into());
             }
         }
         Ok(accepted)
@@ -126,7 +129,9 @@ impl Submit {
                 if request.online {
                     self.online(&target, vec![name.clone()]).await?;
                 } else if !self.is_known(name).await {
-                    accepted.warnings.push(format!("no worker named `{name}` ever connected: the run waits for one"));
+                    accepted
+                        .warnings
+                        .push(format!("no worker named `{name}` ever connected: the run waits for one"));
                 }
                 Ok(vec![Place::Worker(name.clone())])
             }
@@ -153,7 +158,11 @@ impl Submit {
     async fn online(&self, target: &str, workers: Vec<Name>) -> Result<(), SubmitError> {
         let sessions = self.queue.sessions(workers).await;
         let sessions = sessions.map_err(|error| SubmitError::Unavailable(error.to_string()))?;
-        if sessions.iter().any(Option::is_some) { Ok(()) } else { Err(SubmitError::Offline(target.to_owned())) }
+        if sessions.iter().any(Option::is_some) {
+            Ok(())
+        } else {
+            Err(SubmitError::Offline(target.to_owned()))
+        }
     }
 
     /// Whether a worker of this name ever connected. While the store is away, everybody did.

@@ -14,7 +14,8 @@ pub(super) fn assignments(worker: &Name, deliveries: &[Delivery]) -> Vec<Assignm
         .filter_map(|delivery| match Run::decode(delivery.run, &delivery.body) {
             Ok(run) => {
                 let (id, fence, attempt) = (delivery.run, delivery.fence, delivery.attempt);
-                let lease = Lease { run: id, fence, attempt, durability: run.durability, worker: worker.clone() };
+                let lease =
+                    Lease { run: id, fence, attempt, durability: run.durability, worker: worker.clone() };
                 Some(Assignment { lease, run })
             }
             Err(error) => {

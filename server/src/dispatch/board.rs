@@ -36,9 +36,16 @@ pub(super) struct Board {
 /// What a claim brought to a session that is still there, or gave to one that is not.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Brought {
-    Assign { session: SessionId, worker: Name, deliveries: Vec<Delivery> },
+    Assign {
+        session: SessionId,
+        worker: Name,
+        deliveries: Vec<Delivery>,
+    },
     /// Back to the queue at once.
-    Return { worker: Name, deliveries: Vec<Delivery> },
+    Return {
+        worker: Name,
+        deliveries: Vec<Delivery>,
+    },
 }
 
 impl Board {
@@ -104,9 +111,11 @@ impl Board {
     pub fn said(&mut self, worker: &Name, session: SessionId, message: &FromWorker) -> Vec<Started> {
         let Some(live) = self.get(worker, session) else { return Vec::new() };
         match message {
-            FromWorker::Accepted(leases) => {
-                leases.iter().filter(|lease| live.accepted(lease)).map(|lease| started(worker, lease)).collect()
-            }
+            FromWorker::Accepted(leases) => leases
+                .iter()
+                .filter(|lease| live.accepted(lease))
+                .map(|lease| started(worker, lease))
+                .collect(),
             FromWorker::Credit { total, ended } => {
                 live.credit(*total, ended);
                 self.hungry(worker);
@@ -178,7 +187,11 @@ impl Board {
             None => Brought::Return { worker, deliveries },
         };
         match &brought {
-            Brought::Assign { deliveries, .. } | Brought::Return { deliveries, .. } if deliveries.is_empty() => None,
+            Brought::Assign { deliveries, .. } | Brought::Return { deliveries, .. }
+                if deliveries.is_empty() =>
+            {
+                None
+            }
             _ => Some(brought),
         }
     }

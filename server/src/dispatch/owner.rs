@@ -48,8 +48,15 @@ pub(super) enum Event {
         outbox: mpsc::Sender<ToWorker>,
         opened: oneshot::Sender<Result<Link, ConnectError>>,
     },
-    Said { worker: Name, session: SessionId, message: FromWorker },
-    Ended { worker: Name, session: SessionId },
+    Said {
+        worker: Name,
+        session: SessionId,
+        message: FromWorker,
+    },
+    Ended {
+        worker: Name,
+        session: SessionId,
+    },
 }
 
 /// How the owner reaches a session.
@@ -162,7 +169,9 @@ impl Owner {
                 // A caller that has gone needs no answer.
                 opened.send(Err(ConnectError::Stopping)).ok();
             }
-            Event::Connect { hello, draining, outbox, opened } => self.connect(*hello, draining, outbox, opened),
+            Event::Connect { hello, draining, outbox, opened } => {
+                self.connect(*hello, draining, outbox, opened)
+            }
             Event::Said { worker, session, message } => {
                 self.accepted.extend(self.board.said(&worker, session, &message));
                 if let FromWorker::Heartbeat(sequence) = message {
@@ -187,7 +196,8 @@ impl Owner {
             server: self.options.server.clone(),
             instance: hello.instance.clone(),
         };
-        let holding: Vec<(RunId, Fence)> = hello.holding.iter().map(|lease| (lease.run, lease.fence)).collect();
+        let holding: Vec<(RunId, Fence)> =
+            hello.holding.iter().map(|lease| (lease.run, lease.fence)).collect();
         let queue = self.queue.clone();
         self.jobs.push(Box::pin(async move {
             let found = queue.open(session.clone(), holding).await;
@@ -260,13 +270,18 @@ impl Owner {
         }
         for (worker, lease) in self.board.unaccepted(now) {
             warn!(%worker, run = %lease.run, "not accepted in time");
-            self.found.push(Finding::Unaccepted { worker: worker.clone(), run: lease.run, fence: lease.fence });
+            self.found.push(Finding::Unaccepted {
+                worker: worker.clone(),
+                run: lease.run,
+                fence: lease.fence,
+            });
             if let Some(session) = self.board.find(&worker).map(|live| live.session.id) {
                 self.send(&worker, session, ToWorker::Abandon(vec![lease]));
             }
         }
         let age = self.options.session_age;
-        let aged: Vec<_> = self.board.sessions().filter(|live| !live.leaving && aged(live, age, now)).map(key).collect();
+        let aged: Vec<_> =
+            self.board.sessions().filter(|live| !live.leaving && aged(live, age, now)).map(key).collect();
         for (worker, session) in aged {
             self.reconnect(&worker, session, "the session has reached its age");
         }

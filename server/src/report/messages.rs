@@ -15,14 +15,18 @@ pub(super) async fn keep(queue: &dyn Queue, store: &Store, batches: Vec<MessageB
             return vec![Verdict::Retry; batches.len()];
         }
     };
-    let kept: Vec<_> = batches.into_iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Recorded).collect();
+    let kept: Vec<_> =
+        batches.into_iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Recorded).collect();
     let runs: Vec<RunId> = kept.iter().map(|(batch, _)| batch.run).collect();
     if runs.is_empty() {
         return verdicts;
     }
     if let Err(error) = store.append(kept.into_iter().map(|(batch, _)| batch).collect()).await {
         warn!(%error, "failed to store messages");
-        return verdicts.into_iter().map(|v| if v == Verdict::Recorded { Verdict::Retry } else { v }).collect();
+        return verdicts
+            .into_iter()
+            .map(|v| if v == Verdict::Recorded { Verdict::Retry } else { v })
+            .collect();
     }
     if let Err(error) = queue.nudge(runs).await {
         debug!(%error, "failed to wake the followers of a run: they look by themselves");
@@ -32,9 +36,16 @@ pub(super) async fn keep(queue: &dyn Queue, store: &Store, batches: Vec<MessageB
 
 /// `Recorded` for each batch that is to be kept.
 async fn judge(queue: &dyn Queue, store: &Store, batches: &[MessageBatch]) -> Result<Vec<Verdict>, String> {
-    let records = queue.look(batches.iter().map(|batch| batch.run).collect()).await.map_err(|error| error.to_string())?;
-    let forgotten: Vec<RunId> =
-        batches.iter().zip(&records).filter(|(_, record)| record.is_none()).map(|(batch, _)| batch.run).collect();
+    let records = queue
+        .look(batches.iter().map(|batch| batch.run).collect())
+        .await
+        .map_err(|error| error.to_string())?;
+    let forgotten: Vec<RunId> = batches
+        .iter()
+        .zip(&records)
+        .filter(|(_, record)| record.is_none())
+        .map(|(batch, _)| batch.run)
+        .collect();
     let mut states = Vec::new();
     if !forgotten.is_empty() {
         states = store.states(forgotten).await.map_err(|error| error.to_string())?;

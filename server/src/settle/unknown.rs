@@ -14,7 +14,9 @@ impl Settler {
             Ok(kept) => {
                 if let Some(kept) = kept.into_iter().flatten().next() {
                     return match Conclusion::decode(end.run, &kept) {
-                        Ok(Conclusion { attempt: Some(last), .. }) if last.fence == end.fence => Verdict::Recorded,
+                        Ok(Conclusion { attempt: Some(last), .. }) if last.fence == end.fence => {
+                            Verdict::Recorded
+                        }
                         _ => Verdict::Stale,
                     };
                 }
@@ -27,7 +29,10 @@ impl Settler {
         match self.store.run(end.run).await {
             Ok(None) => Verdict::Unknown,
             Ok(Some(view)) if view.state.is_final() => {
-                let same = view.attempts.iter().any(|one| one.fence == end.fence && one.outcome != Some(Outcome::Lost));
+                let same = view
+                    .attempts
+                    .iter()
+                    .any(|one| one.fence == end.fence && one.outcome != Some(Outcome::Lost));
                 if same { Verdict::Recorded } else { Verdict::Stale }
             }
             Ok(Some(view)) => self.end_forgotten(end, view).await,
@@ -41,7 +46,9 @@ impl Settler {
     /// The queue has lost an open run whose attempt ends now.
     async fn end_forgotten(&self, end: End, view: RunView) -> Verdict {
         // Nobody took charge of it, or it was lost: it goes back with the other open runs when the queue is rebuilt.
-        let Some(outcome) = end.end.as_ref().map(|end| end.outcome).filter(|outcome| *outcome != Outcome::Lost) else {
+        let Some(outcome) =
+            end.end.as_ref().map(|end| end.outcome).filter(|outcome| *outcome != Outcome::Lost)
+        else {
             return Verdict::Recorded;
         };
         let next = next(&view.run.policy, view.counters, Some(outcome), view.cancelled, rand::random());

@@ -51,11 +51,16 @@ impl Sink {
     }
 
     /// Commits durable runs. Those that are new are to be queued.
-    async fn store(&self, runs: Vec<(usize, Prepared)>, answers: &mut [Option<Answer>]) -> Vec<(usize, Prepared)> {
+    async fn store(
+        &self,
+        runs: Vec<(usize, Prepared)>,
+        answers: &mut [Option<Answer>],
+    ) -> Vec<(usize, Prepared)> {
         if runs.is_empty() {
             return runs;
         }
-        let inserted = match self.store.insert_runs(runs.iter().map(|(_, one)| self.row(one)).collect()).await {
+        let inserted = match self.store.insert_runs(runs.iter().map(|(_, one)| self.row(one)).collect()).await
+        {
             Ok(inserted) => inserted,
             Err(error) => {
                 for (index, _) in runs {
@@ -105,7 +110,12 @@ impl Sink {
     }
 
     /// The queue took nothing, as far as is known. A durable run is accepted all the same when the queue is away, and not when it is full.
-    async fn refused(&self, runs: Vec<(usize, Prepared)>, error: &QueueError, answers: &mut [Option<Answer>]) {
+    async fn refused(
+        &self,
+        runs: Vec<(usize, Prepared)>,
+        error: &QueueError,
+        answers: &mut [Option<Answer>],
+    ) {
         let mut full = Vec::new();
         for (index, one) in runs {
             let durable = one.run.durability == Durability::Durable;

@@ -46,7 +46,12 @@ impl Live {
             .iter()
             .filter_map(|record| {
                 let durability = Run::decode(record.run, &record.body).ok()?.durability;
-                let held = Held { fence: record.fence?, attempt: record.attempt, durability, unaccepted_since: None };
+                let held = Held {
+                    fence: record.fence?,
+                    attempt: record.attempt,
+                    durability,
+                    unaccepted_since: None,
+                };
                 Some((record.run, held))
             })
             .collect();
@@ -76,7 +81,8 @@ impl Live {
         self.claiming = false;
         self.sent += deliveries.len() as u64;
         for delivery in deliveries {
-            let durability = Run::decode(delivery.run, &delivery.body).map_or(Durability::Durable, |run| run.durability);
+            let durability =
+                Run::decode(delivery.run, &delivery.body).map_or(Durability::Durable, |run| run.durability);
             let (fence, attempt) = (delivery.fence, delivery.attempt);
             self.held.insert(delivery.run, Held { fence, attempt, durability, unaccepted_since: Some(now) });
         }
@@ -105,7 +111,9 @@ impl Live {
         let late: Vec<_> = self
             .held
             .iter()
-            .filter(|(_, held)| held.unaccepted_since.is_some_and(|sent| overdue.is_some_and(|overdue| sent <= overdue)))
+            .filter(|(_, held)| {
+                held.unaccepted_since.is_some_and(|sent| overdue.is_some_and(|overdue| sent <= overdue))
+            })
             .map(|(run, _)| *run)
             .collect();
         late.into_iter().filter_map(|run| self.forget(run)).collect()

@@ -79,9 +79,16 @@ impl Places {
 
     /// Forgets the selectors that are not among these and have nothing to look at.
     pub fn keep(&mut self, selectors: &[Place]) {
-        let kept: HashSet<&Selector> =
-            selectors.iter().filter_map(|place| if let Place::Any(selector) = place { Some(selector) } else { None }).collect();
-        let gone: Vec<_> = self.any.iter().filter(|(selector, any)| !any.ready && !kept.contains(selector)).map(|(s, _)| s.clone()).collect();
+        let kept: HashSet<&Selector> = selectors
+            .iter()
+            .filter_map(|place| if let Place::Any(selector) = place { Some(selector) } else { None })
+            .collect();
+        let gone: Vec<_> = self
+            .any
+            .iter()
+            .filter(|(selector, any)| !any.ready && !kept.contains(selector))
+            .map(|(s, _)| s.clone())
+            .collect();
         for selector in gone {
             for worker in self.any.remove(&selector).unwrap_or_default().workers {
                 if let Some(matching) = self.matching.get_mut(&worker) {
@@ -98,7 +105,10 @@ impl Places {
 
     /// The `any(..)` places that are ready, each with its workers, starting with another one each round; none is any more.
     pub fn take_any(&mut self, round: u64) -> Vec<(Place, Vec<Name>)> {
-        let ready = self.any.iter_mut().filter_map(|(selector, any)| std::mem::take(&mut any.ready).then_some((selector, any)));
+        let ready = self
+            .any
+            .iter_mut()
+            .filter_map(|(selector, any)| std::mem::take(&mut any.ready).then_some((selector, any)));
         ready
             .map(|(selector, any)| {
                 let first = usize::try_from(round).unwrap_or(0).checked_rem(any.workers.len()).unwrap_or(0);

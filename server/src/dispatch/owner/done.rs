@@ -21,14 +21,32 @@ pub(super) enum Done {
         opened: oneshot::Sender<Result<Link, ConnectError>>,
         found: Result<Opened, QueueError>,
     },
-    Reopened { session: Session, found: Result<Opened, QueueError> },
-    Claimed { claims: Vec<Claim>, claimed: Result<Vec<Claimed>, QueueError> },
-    Accepted { started: Vec<Started>, counted: Result<Vec<bool>, QueueError> },
-    Renewed { sessions: Vec<(Name, SessionId)>, alive: Result<Vec<bool>, QueueError> },
+    Reopened {
+        session: Session,
+        found: Result<Opened, QueueError>,
+    },
+    Claimed {
+        claims: Vec<Claim>,
+        claimed: Result<Vec<Claimed>, QueueError>,
+    },
+    Accepted {
+        started: Vec<Started>,
+        counted: Result<Vec<bool>, QueueError>,
+    },
+    Renewed {
+        sessions: Vec<(Name, SessionId)>,
+        alive: Result<Vec<bool>, QueueError>,
+    },
     /// Who is live for workers whose session could not be renewed.
-    Rivals { sessions: Vec<(Name, SessionId)>, live: Result<Vec<Option<Session>>, QueueError> },
+    Rivals {
+        sessions: Vec<(Name, SessionId)>,
+        live: Result<Vec<Option<Session>>, QueueError>,
+    },
     Selectors(Result<Vec<Place>, QueueError>),
-    Closed { worker: Name, closed: Result<(), QueueError> },
+    Closed {
+        worker: Name,
+        closed: Result<(), QueueError>,
+    },
 }
 
 impl Owner {
@@ -157,7 +175,8 @@ impl Owner {
         self.accepting = false;
         match counted {
             Ok(counted) => {
-                let started = started.into_iter().zip(counted).filter_map(|(one, counts)| counts.then_some(one));
+                let started =
+                    started.into_iter().zip(counted).filter_map(|(one, counts)| counts.then_some(one));
                 let started: Vec<_> = started.collect();
                 if !started.is_empty() && self.started.try_send(started).is_err() {
                     debug!("the store does not keep up with what is started");
