@@ -1,1 +1,11 @@
+//! The wire of marabunta: the gRPC messages of `proto/marabunta/v1/*.proto`, whose comments are the API reference, and the small
+//! languages written in their strings.
 
+/// The messages and services of the package `marabunta.v1`, as generated.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod v1 {
+    tonic::include_proto!("marabunta.v1");
+}
+
+/// The descriptors of all of `marabunta.v1`, encoded: what gRPC reflection serves.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
