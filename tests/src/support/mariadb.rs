@@ -5,7 +5,9 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use nix::unistd::Uid;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, MySqlConnection, mysql::MySqlConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, MySqlConnection, mysql::MySqlConnectOptions,
+};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -62,7 +64,9 @@ impl MariaDb {
     /// A new, empty database, dropped with what this gives.
     pub async fn database(&self) -> Database {
         let name = format!("marabunta_test_{}", Uuid::new_v4().simple());
-        execute(&self.account, format!("CREATE DATABASE {name}")).await.expect("the account may create databases");
+        execute(&self.account, format!("CREATE DATABASE {name}"))
+            .await
+            .expect("the account may create databases");
         Database { url: with_database(&self.account, &name), account: self.account.clone(), name }
     }
 
@@ -74,7 +78,8 @@ impl MariaDb {
     /// Starts it again on the same port and data, after [`kill`](Self::kill).
     pub async fn restart(&self) {
         let own = self.own();
-        let process = Process::service("mariadbd", &mariadbd(&own.directory, &own.port), &own.directory.join("log"));
+        let process =
+            Process::service("mariadbd", &mariadbd(&own.directory, &own.port), &own.directory.join("log"));
         until_ready(&process, &self.account).await;
         *self.process() = process;
     }
@@ -98,7 +103,9 @@ impl MariaDb {
     }
 
     fn own(&self) -> &Own {
-        self.own.as_ref().unwrap_or_else(|| panic!("the server that {ELSEWHERE} names is not ours to stop: use MariaDb::start()"))
+        self.own.as_ref().unwrap_or_else(|| {
+            panic!("the server that {ELSEWHERE} names is not ours to stop: use MariaDb::start()")
+        })
     }
 }
 
@@ -180,7 +187,8 @@ async fn until_ready(process: &Process, account: &str) {
 }
 
 async fn execute(url: &str, statement: String) -> anyhow::Result<()> {
-    let options: MySqlConnectOptions = url.parse().with_context(|| format!("{ELSEWHERE} is a mysql:// URL"))?;
+    let options: MySqlConnectOptions =
+        url.parse().with_context(|| format!("{ELSEWHERE} is a mysql:// URL"))?;
     let mut connection = options.connect().await?;
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
     connection.close().await?;
@@ -188,7 +196,8 @@ async fn execute(url: &str, statement: String) -> anyhow::Result<()> {
 }
 
 fn with_database(account: &str, name: &str) -> String {
-    let (address, parameters) = account.split_once('?').map_or((account, None), |(address, rest)| (address, Some(rest)));
+    let (address, parameters) =
+        account.split_once('?').map_or((account, None), |(address, rest)| (address, Some(rest)));
     let (scheme, rest) = address.split_once("://").unwrap_or(("mysql", address));
     let host = rest.split('/').next().unwrap_or(rest);
     let parameters = parameters.map_or(String::new(), |parameters| format!("?{parameters}"));

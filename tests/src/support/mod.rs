@@ -27,3 +27,6 @@ pub mod program;
 pub mod scratch;
 pub mod watchdog;
 
+pub use cluster::Cluster;
+pub use scenario::Backend;
+pub use wait::eventually;

@@ -48,7 +48,9 @@ impl Process {
         let mut child = gated.spawn().unwrap_or_else(|error| panic!("failed to start {name}: {error}"));
         watchdog::hold(child.id());
         let mut stdin = child.stdin.take().expect("standard input is piped");
-        stdin.write_all(&[b"\n", input].concat()).expect("the gate reads its first line, and the pipe has room");
+        stdin
+            .write_all(&[b"\n", input].concat())
+            .expect("the gate reads its first line, and the pipe has room");
         Self {
             name: name.to_owned(),
             pid: Pid::from_raw(i32::try_from(child.id()).expect("a process id is a positive i32")),
@@ -77,7 +79,8 @@ impl Process {
         let mut child = self.child();
         // Only while it is not reaped is the id surely its own.
         if status(&mut child).is_none() {
-            kill(self.pid, signal).unwrap_or_else(|error| panic!("failed to send {signal} to {}: {error}", self.name));
+            kill(self.pid, signal)
+                .unwrap_or_else(|error| panic!("failed to send {signal} to {}: {error}", self.name));
         }
     }
 
@@ -108,10 +111,14 @@ impl Process {
         status(&mut self.child())
     }
 
-    /// Waits for its end and gives its exit code as a shell would: 128 + n for one that died of signal n.
+    /// Its exit code, if it has ended, as a shell would give it: 128 + n for one that died of signal n.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.exited().map(shell_code)
+    }
+
+    /// Waits for its end and gives its [`exit_code`](Self::exit_code).
     pub async fn exit(&self) -> i32 {
-        let what = format!("{} (pid {}) exits", self.name, self.pid);
-        eventually(&what, async || self.exited().map(shell_code).context("it is running")).await
+        eventually(&format!("{self:?} exits"), async || self.exit_code().context("it is running")).await
     }
 
     /// Waits until `probe` succeeds, and panics at once if the program ends before.
@@ -175,7 +182,10 @@ fn status(child: &mut Child) -> Option<ExitStatus> {
 }
 
 fn shell_code(status: ExitStatus) -> i32 {
-    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).expect("a process exits or dies of a signal")
+    status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .expect("a process exits or dies of a signal")
 }
 
 fn append(path: &Path) -> File {

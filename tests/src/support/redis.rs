@@ -51,7 +51,8 @@ impl Redis {
         let directory = Scratch::new("redis");
         let port = Port::reserve();
         let url = format!("redis://{}", port.address());
-        let process = Process::service("redis-server", &redis_server(&directory, &port), &directory.join("log"));
+        let process =
+            Process::service("redis-server", &redis_server(&directory, &port), &directory.join("log"));
         until_ready(&process, &url).await;
         Self { url, own: Some(Own { process: process.into(), port, directory }) }
     }
@@ -79,8 +80,11 @@ impl Redis {
     /// Starts it again on the same port and data, after [`kill`](Self::kill).
     pub async fn restart(&self) {
         let own = self.own();
-        let process =
-            Process::service("redis-server", &redis_server(&own.directory, &own.port), &own.directory.join("log"));
+        let process = Process::service(
+            "redis-server",
+            &redis_server(&own.directory, &own.port),
+            &own.directory.join("log"),
+        );
         until_ready(&process, &self.url).await;
         *self.process() = process;
     }
@@ -104,7 +108,9 @@ impl Redis {
     }
 
     fn own(&self) -> &Own {
-        self.own.as_ref().unwrap_or_else(|| panic!("the server that {ELSEWHERE} names is not ours to stop: use Redis::start()"))
+        self.own.as_ref().unwrap_or_else(|| {
+            panic!("the server that {ELSEWHERE} names is not ours to stop: use Redis::start()")
+        })
     }
 }
 

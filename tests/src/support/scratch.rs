@@ -31,7 +31,8 @@ impl Scratch {
     /// Writes a file into it and gives its path.
     pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
-        fs::write(&path, contents).unwrap_or_else(|error| panic!("failed to write {}: {error}", path.display()));
+        fs::write(&path, contents)
+            .unwrap_or_else(|error| panic!("failed to write {}: {error}", path.display()));
         path
     }
 }

@@ -37,7 +37,8 @@ pub async fn eventually_within<T>(
             Err(_elapsed) => {}
         }
         if Instant::now() >= end {
-            let last = last.map_or_else(|| "the first look never ended".to_owned(), |error| format!("{error:#}"));
+            let last =
+                last.map_or_else(|| "the first look never ended".to_owned(), |error| format!("{error:#}"));
             panic!("waited {deadline:?} in vain until {what}; the last look said: {last}");
         }
         sleep(INTERVAL).await;

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{self, ChildStdin, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use uuid::Uuid;
@@ -33,7 +33,8 @@ static WATCHDOG: LazyLock<Watchdog> = LazyLock::new(Watchdog::start);
 
 struct Watchdog {
     root: PathBuf,
-    orders: Mutex<ChildStdin>,
+    /// Ends after this process, so nothing here waits for it.
+    shell: Mutex<Child>,
 }
 
 impl Watchdog {
@@ -42,7 +43,7 @@ impl Watchdog {
         let root = env::temp_dir().join(format!("marabunta-test-{}-{}", process::id(), &unique[..8]));
         fs::create_dir(&root).unwrap_or_else(|error| panic!("failed to create {}: {error}", root.display()));
         // Its own group: Ctrl-C and a runner's time-out go to the group of the tests. No output either: a runner waits for the pipe to close.
-        let mut shell = Command::new("sh")
+        let shell = Command::new("sh")
             .args(["-c", include_str!("watchdog.sh"), "marabunta-test-watchdog"])
             .arg(&root)
             .process_group(0)
@@ -51,12 +52,12 @@ impl Watchdog {
             .stderr(Stdio::null())
             .spawn()
             .expect("every machine that runs the tests has sh");
-        let orders = shell.stdin.take().expect("standard input is piped");
-        Self { root, orders: Mutex::new(orders) }
+        Self { root, shell: Mutex::new(shell) }
     }
 
     fn order(&self, line: &str) {
-        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
+        let orders = shell.stdin.as_mut().expect("standard input is piped and never taken");
         orders.write_all(line.as_bytes()).expect("the watchdog reads until this process ends");
     }
 }
