@@ -134,7 +134,7 @@ impl Live {
     }
 
     /// All that it was given and has not ended, accepted or not.
-    pub fn holding(&self) -> Vec<(RunId, Fence)> {
-        self.held.iter().map(|(run, held)| (*run, held.fence)).collect()
+    pub fn holding(&self) -> Vec<Lease> {
+        self.held.keys().filter_map(|run| self.lease(*run)).collect()
     }
 }
