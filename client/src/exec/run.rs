@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -91,15 +92,17 @@ impl<'a> Attempt<'a> {
         let started = Instant::now();
         let pid = child.id().expect("a child that nobody has waited for has a number");
         let main = Process::from_child(pid);
+        // It stands still until it is held, so that it cannot fork faster than it is.
+        main.signal(Signal::STOP);
         let own = OwnChild::new(containment, main);
-        let (tree, problem) = Tree::hold(main, &mark, cgroup);
-        let mut notes: Vec<String> = problem.into_iter().collect();
+        let (tree, mut notes) = Tree::hold(main, mark, cgroup).await;
         if let Some(bytes) = command.limits.memory
             && !containment.limits_memory_of_trees()
             && let Err(error) = limit_address_space(pid, bytes)
         {
             notes.push(format!("the memory limit could not be set: {error}"));
         }
+        main.signal(Signal::CONT);
         let pipes = Pipes::new(&mut child, command.stdin, command.limits.output, output);
         let (limits, timeout) = (command.limits, command.timeout);
         Ok(Self { containment, child, tree, pipes, started, limits, timeout, notes, _own: own })

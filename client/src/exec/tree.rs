@@ -1,5 +1,6 @@
 //! All processes of one attempt.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +11,10 @@ use super::containment::Containment;
 use super::descendants::Descendants;
 use super::process::Process;
 use super::reaper::has_children;
+
+/// How often to look for processes that were forked before their parent was in the cgroup. Each round leaves only those
+/// that fork faster than a walk takes.
+const ADOPT_ROUNDS: usize = 10;
 
 /// Whatever an attempt has started. Dropped before [`release`](Tree::release), it kills what it can see.
 #[derive(Debug)]
@@ -23,30 +28,25 @@ struct State {
 }
 
 impl Tree {
-    /// Takes a main process that was just started, and has not been waited for, into its containment.
+    /// Takes a main process, which was just started and stands still, into its containment.
     ///
     /// Beside the tree comes what could not be done for it, in words for the attempt's notes: it is then found by
     /// walks over /proc alone.
-    pub fn hold(
+    pub async fn hold(
         main: Process,
-        mark: &(String, String),
+        mark: (String, String),
         cgroup: io::Result<Option<Cgroup>>,
-    ) -> (Self, Option<String>) {
-        let (cgroup, problem) = match cgroup {
-            Ok(None) => (None, None),
-            Err(error) => (None, Some(format!("no cgroup could be made: {error}"))),
-            Ok(Some(cgroup)) => match cgroup.adopt(main) {
-                Ok(()) => (Some(cgroup), None),
-                Err(error) => {
-                    if let Err(error) = cgroup.remove() {
-                        tracing::warn!(%error, "an unused cgroup stays until the worker's next start");
-                    }
-                    (None, Some(format!("the process could not be moved into its cgroup: {error}")))
-                }
-            },
-        };
+    ) -> (Self, Vec<String>) {
         let descendants = Descendants::new(main, format!("{}={}", mark.0, mark.1));
-        (Self(Arc::new(Mutex::new(State { cgroup, descendants, released: false }))), problem)
+        let (cgroup, problem) = match cgroup {
+            Ok(cgroup) => (cgroup, None),
+            Err(error) => (None, Some(format!("no cgroup could be made for it: {error}"))),
+        };
+        let tree = Self(Arc::new(Mutex::new(State { cgroup, descendants, released: false })));
+        let adopted = tree.blocking(move |state| state.adopt(main)).await;
+        let problem =
+            problem.or_else(|| Some(format!("it could not be moved into its cgroup: {}", adopted.err()?)));
+        (tree, problem.into_iter().collect())
     }
 
     /// SIGTERM to everybody, and SIGCONT, so that those that were stopped can act on it.
@@ -95,6 +95,31 @@ impl Drop for Tree {
 }
 
 impl State {
+    fn adopt(&mut self, main: Process) -> io::Result<()> {
+        let Some(cgroup) = &self.cgroup else { return Ok(()) };
+        let mut adopted = cgroup.adopt(main);
+        for _ in 0..ADOPT_ROUNDS {
+            let inside: HashSet<Process> = cgroup.processes().into_iter().collect();
+            let mut outside = Vec::new();
+            self.descendants.for_each(|process| outside.push(process));
+            outside.retain(|process| !inside.contains(process));
+            if adopted.is_err() || outside.is_empty() {
+                break;
+            }
+            adopted = outside.into_iter().try_for_each(|process| cgroup.adopt(process));
+        }
+        if adopted.is_err() {
+            self.discard_cgroup();
+        }
+        adopted
+    }
+
+    fn discard_cgroup(&mut self) {
+        if let Some(Err(error)) = self.cgroup.take().map(|cgroup| cgroup.remove()) {
+            tracing::warn!(%error, "the cgroup of an attempt stays until the worker's next start");
+        }
+    }
+
     fn signal(&mut self, signal: Signal) {
         if let Some(cgroup) = &self.cgroup {
             cgroup.signal(signal);
@@ -130,9 +155,7 @@ impl State {
             return (Usage::default(), self.descendants.found().collect());
         };
         let usage = cgroup.usage();
-        if let Err(error) = cgroup.remove() {
-            tracing::warn!(%error, "the cgroup of an attempt stays until the worker's next start");
-        }
+        self.discard_cgroup();
         (usage, self.descendants.found().collect())
     }
 }
@@ -141,8 +164,8 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Limits the address space of a process that was just started, where no cgroup can count its memory. What it has
-/// mapped or forked in the microseconds before is not undone.
+/// Limits the address space of a process that stands still, where no cgroup can count its memory. What it has mapped
+/// before is not undone, and what it has forked before is not limited.
 ///
 /// # Errors
 /// It has ended already, or has a lower limit.
