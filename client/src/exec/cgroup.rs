@@ -288,4 +288,28 @@ mod tests {
         assert_eq!(read(&group.join("1/cgroup.kill")), "1");
         fs::remove_dir_all(&own).unwrap();
     }
+
+    #[test]
+    fn what_a_predecessor_left_in_its_groups_is_killed() {
+        let owner = format!("test-leftover-{}", std::process::id());
+        let hierarchy = match Hierarchy::open(&owner) {
+            Ok(hierarchy) => hierarchy,
+            Err(why) => return eprintln!("not tested: no cgroup can be used: {why}"),
+        };
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let attempt = hierarchy.create("old", None).unwrap();
+        fs::create_dir(attempt.path.join("nested")).unwrap();
+        let process = Process::from_child(child.id());
+        Cgroup { path: attempt.path.join("nested") }.adopt(process).unwrap();
+        assert_eq!(attempt.processes(), [process]);
+        drop(hierarchy);
+        assert!(attempt.path.exists(), "a worker that dies does not clean up");
+
+        let hierarchy = Hierarchy::open(&owner).unwrap();
+        assert!(child.wait().unwrap().code().is_none(), "it was killed");
+        assert!(!attempt.path.exists());
+        let group = hierarchy.path.clone();
+        drop(hierarchy);
+        assert!(!group.exists());
+    }
 }

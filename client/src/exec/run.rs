@@ -39,7 +39,7 @@ const LOOK: Duration = Duration::from_millis(100);
 ///    a full channel delays neither the command nor time-out nor cancellation (see the module `output`).
 ///
 /// Never panics on what a command does, and returns no error: what went wrong is in [`Exit::ending`]. If the future is
-/// dropped, the tree is killed as far as one look shows it.
+/// dropped, the tree is killed at once, without SIGTERM.
 pub async fn run(
     command: Command,
     containment: &Containment,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
@@ -16,7 +17,10 @@ use super::reaper::has_children;
 /// that fork faster than a walk takes.
 const ADOPT_ROUNDS: usize = 10;
 
-/// Whatever an attempt has started. Dropped before [`release`](Tree::release), it kills what it can see.
+/// How often a tree that is dropped in the middle is killed; some 50 ms in all, in which the thread waits.
+const DROP_ROUNDS: u64 = 10;
+
+/// Whatever an attempt has started. Dropped before [`release`](Tree::release), it is killed there and then.
 #[derive(Debug)]
 pub(super) struct Tree(Arc<Mutex<State>>);
 
@@ -88,8 +92,14 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         let mut state = lock(&self.0);
+        for round in 0..DROP_ROUNDS {
+            if state.released || state.kill() == 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(round));
+        }
         if !state.released {
-            state.kill();
+            state.release();
         }
     }
 }
@@ -124,7 +134,10 @@ impl State {
         if let Some(cgroup) = &self.cgroup {
             cgroup.signal(signal);
         }
-        self.descendants.for_each(|process| process.signal(signal));
+        // All are found before the first one ends: a child whose parent has ended may not be told to be ours.
+        let mut all = Vec::new();
+        self.descendants.for_each(|process| all.push(process));
+        all.iter().for_each(|process| process.signal(signal));
     }
 
     fn kill(&mut self) -> usize {
@@ -134,6 +147,9 @@ impl State {
             tracing::warn!(%error, "cannot write cgroup.kill; the tree is killed process by process");
             cgroup.signal(Signal::KILL);
         }
+        // The first look makes known who is there, children before their parents end; the second kills each as
+        // soon as it is seen, so that nobody is gone again before it is killed.
+        self.descendants.for_each(|_| ());
         let seen = self.descendants.for_each(|process| process.signal(Signal::KILL));
         let held = self.cgroup.as_ref().is_some_and(|cgroup| !cgroup.is_empty());
         seen.max(usize::from(held))
