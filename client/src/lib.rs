@@ -1,1 +1,3 @@
+//! The client side of marabunta: the way to a server, and the command line. The binary `marabunta` is [`cli`] and nothing more.
 
+pub mod connect;
