@@ -13,6 +13,7 @@ use super::{
     run::{self, RunArgs},
     runs::{self, RunsCommand},
     task::command::{self as task, TaskCommand},
+    when::{self, WhenArgs},
     workers::{self, WorkersCommand},
 };
 
@@ -42,13 +43,16 @@ enum Command {
     Run(Box<RunArgs>),
     /// Define what runs, where and when
     #[command(subcommand)]
-    Task(TaskCommand),
+    Task(Box<TaskCommand>),
     /// See what became of runs, cancel them, retry them
     #[command(subcommand)]
     Runs(RunsCommand),
     /// See the workers and drain them
     #[command(subcommand)]
     Workers(WorkersCommand),
+    /// Show when a schedule fires, without a server
+    #[command(after_help = when::EXAMPLES)]
+    When(WhenArgs),
     /// Print a completion script for a shell
     #[command(
         after_help = "Examples:\n  marabunta completions bash >~/.local/share/bash-completion/completions/marabunta"
@@ -82,6 +86,7 @@ fn execute(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Command::Completions(args) => completions(args.shell).map(|()| 0),
         Command::Version(args) => version(args.output).map(|()| 0),
+        Command::When(args) => when::run(&args).map(|()| 0),
         command => {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Host)?;
@@ -97,10 +102,12 @@ async fn remote(server: &ServerArgs, command: Command) -> Result<u8, Failure> {
     let caller = Caller::open(server)?;
     match command {
         Command::Run(args) => run::run(&caller, *args).await,
-        Command::Task(command) => task::run(&caller, command).await,
+        Command::Task(command) => task::run(&caller, *command).await,
         Command::Runs(command) => runs::run(&caller, command).await,
         Command::Workers(command) => workers::run(&caller, command).await.map(|()| 0),
-        Command::Completions(_) | Command::Version(_) => unreachable!("carried out without a server"),
+        Command::When(_) | Command::Completions(_) | Command::Version(_) => {
+            unreachable!("carried out without a server")
+        }
     }
 }
 

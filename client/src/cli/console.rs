@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use super::{failure::Failure, text::safe};
+use super::{failure::Failure, table::Table, text::safe};
 
 /// Standard output and error of this process, and the line of progress below them.
 pub struct Console {
@@ -32,11 +32,6 @@ pub fn say(line: &str) {
     writeln!(std::io::stderr().lock(), "marabunta: {}", safe(line)).ok();
 }
 
-/// Writes text to standard error as it is.
-pub fn write_error(text: &str) {
-    std::io::stderr().lock().write_all(text.as_bytes()).ok();
-}
-
 impl Console {
     /// The console of this process. A quiet one makes no remarks.
     pub fn new(quiet: bool) -> Self {
@@ -55,6 +50,13 @@ impl Console {
             self.erase_progress();
             say(text);
             self.draw_progress();
+        }
+    }
+
+    /// Says something in a table.
+    pub fn remark_table(&self, table: &Table) {
+        if !self.quiet {
+            write!(std::io::stderr().lock(), "{table}").ok();
         }
     }
 

@@ -3,10 +3,18 @@
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
-use marabunta_proto::v1::{FollowEvent, FollowRequest, follow_event::Event, runs_client::RunsClient};
+use marabunta_proto::{
+    duration,
+    v1::{FollowEvent, FollowRequest, follow_event::Event, runs_client::RunsClient},
+};
 use tonic::{Status, Streaming};
 
-use super::{backoff::Backoff, caller::Caller, console::Console, failure, failure::Failure, moment};
+use super::{
+    backoff::Backoff,
+    caller::Caller,
+    console::Console,
+    failure::{self, Failure},
+};
 use crate::connect::{Connection, Service};
 
 /// Follows one run.
@@ -84,7 +92,7 @@ impl<'a> Follower<'a> {
             return Err(self.caller.failed(format!("follow run {}", self.request.id), status));
         }
         let until =
-            self.patience.map(|patience| format!(" for {}", moment::span(patience))).unwrap_or_default();
+            self.patience.map(|patience| format!(" for {}", duration::format(patience))).unwrap_or_default();
         let reason = self.caller.reason(status);
         self.console
             .disconnected(&format!("lost the connection, trying again{until}; the run goes on ({reason})"));

@@ -31,13 +31,13 @@ pub struct WhatArgs {
     #[arg(long, value_name = "JSON|@FILE|-", conflicts_with = "argv", allow_hyphen_values = true)]
     payload: Option<String>,
     /// Set a variable in the command's environment; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", requires = "argv", value_parser = parse_variable)]
+    #[arg(long, value_name = "NAME=VALUE", requires = "argv", conflicts_with = "handler", value_parser = parse_variable)]
     env: Vec<(String, String)>,
     /// Run the command in this directory of the worker's host
-    #[arg(long, value_name = "DIR", requires = "argv")]
+    #[arg(long, value_name = "DIR", requires = "argv", conflicts_with = "handler")]
     cwd: Option<String>,
     /// Give the command this file as its standard input; `-` is that of marabunta
-    #[arg(long, value_name = "FILE|-", requires = "argv")]
+    #[arg(long, value_name = "FILE|-", requires = "argv", conflicts_with = "handler")]
     stdin: Option<String>,
 }
 

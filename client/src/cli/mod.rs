@@ -7,6 +7,7 @@ pub mod command;
 mod run;
 mod runs;
 mod task;
+mod when;
 mod workers;
 
 mod job;

@@ -10,7 +10,7 @@ use super::failure::Failure;
 /// The choice that every reading command offers.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct OutputArgs {
-    /// What to print: text for people, or one JSON document
+    /// Print text for people, or one JSON document whose fields stay
     #[arg(short, long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub output: Format,
 }
@@ -18,9 +18,9 @@ pub struct OutputArgs {
 /// Text for people or JSON for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Tables and lines, which may change from version to version
+    // Tables and lines, which may change from version to version. (A doc comment here would double the length of each help.)
     Text,
-    /// One JSON document, whose fields stay
+    // One JSON document, whose fields stay.
     Json,
 }
 

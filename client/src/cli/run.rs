@@ -41,10 +41,6 @@ pub struct RunArgs {
     /// Where: `web-1`, `any(role=web)` for one that matches, `all(role=web)` for each of them
     #[arg(long, short, value_name = "TARGET")]
     target: String,
-    #[command(flatten)]
-    what: WhatArgs,
-    #[command(flatten)]
-    policy: PolicyArgs,
     /// Have the run in the database before it counts as accepted
     #[arg(long)]
     durable: bool,
@@ -59,6 +55,10 @@ pub struct RunArgs {
     /// Print the run's id and do not wait
     #[arg(long, short, conflicts_with = "reconnect_timeout")]
     detach: bool,
+    #[command(flatten)]
+    what: WhatArgs,
+    #[command(flatten)]
+    policy: PolicyArgs,
 }
 
 /// The arguments of every command that watches runs.

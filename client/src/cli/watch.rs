@@ -63,8 +63,7 @@ pub async fn to_the_end(
 /// Says how the runs ended, as far as their output does not, and gives the exit code for all of them.
 pub fn conclude(console: &Console, group: bool, watched: Vec<Watched>) -> Result<u8, Failure> {
     if group {
-        console.remark(&format!("{} runs ended", watched.len()));
-        eprint_table(&watched);
+        console.remark_table(&table(&watched));
         let codes: Vec<u8> = watched.iter().map(Watched::exit_code).collect();
         let any = |wanted: u8| codes.contains(&wanted);
         return Ok(match codes.iter().all(|code| *code == 0) {
@@ -231,7 +230,7 @@ impl<'a> Look<'a> {
     }
 }
 
-fn eprint_table(watched: &[Watched]) {
+fn table(watched: &[Watched]) -> Table {
     let mut table = Table::new(["HOST", "END", "TOOK", "RUN", "ERROR"]);
     for watched in watched {
         let (end, took, error) = match &watched.end {
@@ -244,5 +243,5 @@ fn eprint_table(watched: &[Watched]) {
         };
         table.row([&watched.submitted.target, &end, &took, &watched.submitted.id, &error]);
     }
-    super::console::write_error(&table.to_string());
+    table
 }

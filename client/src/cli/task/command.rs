@@ -66,13 +66,13 @@ Examples:
 pub struct CreateArgs {
     /// Its name: 1 to 128 characters of `a-z 0-9 . _ -`
     name: String,
-    #[command(flatten)]
-    spec: SpecArgs,
     /// Do not fire until resumed
     #[arg(long)]
     paused: bool,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    spec: SpecArgs,
 }
 
 /// Arguments of `task list`.
@@ -103,9 +103,9 @@ pub struct EditArgs {
     #[arg(long, value_name = "NAME")]
     rename: Option<String>,
     #[command(flatten)]
-    spec: SpecArgs,
-    #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    spec: SpecArgs,
 }
 
 /// Arguments of `task fire`.

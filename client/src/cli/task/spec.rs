@@ -43,7 +43,7 @@ struct FiringArgs {
     /// Firings missed while no server was up: `none`, the `latest`, `all`, or `all:N` for the latest N [default: latest]
     #[arg(long, value_name = "none|latest|all[:N]")]
     catch_up: Option<CatchUp>,
-    /// When the run before has not ended [default: allow]
+    /// When the run before has not ended: run both, skip this one, wait for the other, or cancel it [default: allow]
     #[arg(long, value_enum)]
     overlap: Option<Overlap>,
     /// Spread the runs over this time, each always by the same delay
@@ -65,13 +65,9 @@ enum CatchUp {
 /// See `Overlap` of the API.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Overlap {
-    /// Run both
     Allow,
-    /// Do not fire, and record it
     Skip,
-    /// Wait for it to end
     Queue,
-    /// Cancel it
     Replace,
 }
 
