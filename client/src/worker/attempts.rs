@@ -73,9 +73,16 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Reports of this attempt will come, under this lease.
-    Open { key: Key, run: String, lease: Lease },
+    Open {
+        key: Key,
+        run: String,
+        lease: Lease,
+    },
     /// Reports of this attempt go under another lease from now on.
-    Relet { key: Key, lease: Lease },
+    Relet {
+        key: Key,
+        lease: Lease,
+    },
     /// Tell the server that the attempt is taken in charge.
     Accept(Lease),
     Start(Key, Assignment),
@@ -136,8 +143,9 @@ impl Attempts {
         if self.by_lease(&lease).is_some() {
             return vec![Action::Accept(lease)];
         }
-        let newest = self.held.iter_mut().rev().find(|(_, held)| held.run == assignment.run);
-        if let Some((&key, held)) = newest
+        let newest = self.held.iter().rev().find(|(_, held)| held.run == assignment.run).map(|(&key, _)| key);
+        if let Some(key) = newest
+            && let Some(held) = self.held.get_mut(&key)
             && matches!(held.state, State::Waiting(_) | State::Behind(..) | State::Running)
         {
             held.lease = lease.clone();
@@ -149,10 +157,9 @@ impl Attempts {
         if self.draining {
             return Vec::new();
         }
-        let before = newest.map(|(&key, _)| key);
         let (key, run) = (Key(self.next), assignment.run.clone());
         self.next += 1;
-        let state = match before {
+        let state = match newest {
             Some(other) => State::Behind(other, assignment),
             None => State::Waiting(assignment),
         };
@@ -218,7 +225,8 @@ impl Attempts {
     pub fn drain(&mut self) -> Vec<Action> {
         self.draining = true;
         let waiting = |held: &Held| matches!(held.state, State::Waiting(_) | State::Behind(..));
-        let keys: Vec<Key> = self.held.iter().filter(|(_, held)| waiting(held)).map(|(&key, _)| key).collect();
+        let keys: Vec<Key> =
+            self.held.iter().filter(|(_, held)| waiting(held)).map(|(&key, _)| key).collect();
         keys.into_iter().flat_map(|key| self.stop(key, Stop::Drain)).collect()
     }
 
@@ -232,7 +240,9 @@ impl Attempts {
             .collect();
         leases
             .into_iter()
-            .flat_map(|(key, lease)| if why == Stop::Abandon { self.abandon(&lease) } else { self.stop(key, why) })
+            .flat_map(
+                |(key, lease)| if why == Stop::Abandon { self.abandon(&lease) } else { self.stop(key, why) },
+            )
             .collect()
     }
 
@@ -291,8 +301,10 @@ impl Attempts {
     }
 
     fn start(&mut self) -> Vec<Action> {
-        let executing = |held: &Held| matches!(held.state, State::Running | State::Stopping | State::Abandoned);
-        let mut taken: Vec<String> = self.held.values().filter(|held| executing(held)).map(|held| held.run.clone()).collect();
+        let executing =
+            |held: &Held| matches!(held.state, State::Running | State::Stopping | State::Abandoned);
+        let mut taken: Vec<String> =
+            self.held.values().filter(|held| executing(held)).map(|held| held.run.clone()).collect();
         let mut actions = Vec::new();
         for (&key, held) in &mut self.held {
             if taken.len() >= self.slots {
@@ -310,7 +322,8 @@ impl Attempts {
     }
 
     fn behind(&self, key: Key) -> Option<(Key, Lease)> {
-        let found = self.held.iter().find(|(_, held)| matches!(held.state, State::Behind(other, _) if other == key));
+        let found =
+            self.held.iter().find(|(_, held)| matches!(held.state, State::Behind(other, _) if other == key));
         found.map(|(&key, held)| (key, held.lease.clone()))
     }
 

@@ -56,6 +56,9 @@ pub struct Identity {
 pub enum RunError {
     #[error("go on: another worker with the name {name} has connected to server {server}, and took over")]
     Superseded { name: String, server: String },
+    /// A defect: what it was is in the log.
+    #[error("go on: the task that brings results to the server has ended")]
+    Reporter,
 }
 
 /// Everything the loop owns.
@@ -103,7 +106,8 @@ impl Daemon {
                     let trouble = *self.trouble.borrow_and_update();
                     self.attempts.set_trouble(trouble);
                 }
-                () = self.link.due() => self.link.open(),
+                _ = &mut self.reporter => return Err(RunError::Reporter),
+                () = until(self.link.due()) => self.link.open(),
                 Some(permit) = ready(&mut self.link) => {
                     if let Some(message) = self.link.speaking().and_then(|session| session.outbox.next()) {
                         permit.send(message);
@@ -147,7 +151,7 @@ impl Daemon {
                     session.greeted = true;
                 }
             }
-            Event::Welcome { .. } => self.link.welcomed(id),
+            Event::Welcome => self.link.welcomed(id),
             Event::Assign(assignments) => {
                 for assignment in assignments {
                     self.assigned(id, assignment).await;
@@ -186,7 +190,10 @@ impl Daemon {
         }
         let Some(session) = self.link.speaking() else { return };
         if !session.outbox.receive() {
-            return tracing::warn!(run = assignment.run, "not taken: the server sent more than it has credit for");
+            return tracing::warn!(
+                run = assignment.run,
+                "not taken: the server sent more than it has credit for"
+            );
         }
         match wire::assignment(assignment) {
             Ok(assignment) => {
@@ -232,7 +239,12 @@ impl Daemon {
         let (stop, stopped) = watch::channel(None);
         self.stops.insert(key, stop);
         let handler = self.handlers.get(&assignment.handler).cloned();
-        tracing::debug!(run = assignment.run, attempt = assignment.attempt, handler = assignment.handler, "starting");
+        tracing::debug!(
+            run = assignment.run,
+            attempt = assignment.attempt,
+            handler = assignment.handler,
+            "starting"
+        );
         let execution = Execution {
             key,
             assignment,

@@ -48,7 +48,10 @@ impl Execution {
         }
         let end = AttemptEnd { started: Some(started), ended: Some(wire::now()), ..end };
         if entries.send(Entry::End { key, end: Box::new(end) }).await.is_err() {
-            tracing::error!(key = key.0, "an attempt ended after the reporter; its end is not known to anybody");
+            tracing::error!(
+                key = key.0,
+                "an attempt ended after the reporter; its end is not known to anybody"
+            );
         }
         key
     }
@@ -133,7 +136,9 @@ fn end(result: Result<Completion, Failure>, halt: Option<Halt>, printed: Printed
     };
     let printed = failure.printed.unwrap_or(printed);
     let said = match (halt, failure.kind) {
-        (_, FailureKind::Rejected) => failed(Outcome::Rejected, failure.exit_code.or(Some(126)), failure.error),
+        (_, FailureKind::Rejected) => {
+            failed(Outcome::Rejected, failure.exit_code.or(Some(126)), failure.error)
+        }
         (Some(Halt::Asked(why)), _) => wire::stopped(why),
         (Some(Halt::Timeout(limit)), _) => {
             let error = format!("took longer than {}", humantime::format_duration(limit));
@@ -196,14 +201,24 @@ mod tests {
             (ok(), cancel, Outcome::Succeeded, Some(0), ""),
             (err(FailureKind::Failed), None, Outcome::Failed, Some(1), "e"),
             (err(FailureKind::Failed), cancel, Outcome::Cancelled, Some(130), ""),
-            (err(FailureKind::Cancelled), drain, Outcome::Lost, None, "the worker was stopped before it ended"),
+            (
+                err(FailureKind::Cancelled),
+                drain,
+                Outcome::Lost,
+                None,
+                "the worker was stopped before it ended",
+            ),
             (err(FailureKind::Cancelled), timeout, Outcome::TimedOut, Some(124), "took longer than 1m 30s"),
             (err(FailureKind::TimedOut), None, Outcome::TimedOut, Some(124), "e"),
             (err(FailureKind::Rejected), cancel, Outcome::Rejected, Some(126), "e"),
         ];
         for (at, (result, halt, outcome, code, error)) in table.into_iter().enumerate() {
             let end = end(result, halt, Printed { bytes: 7, truncated: false });
-            assert_eq!((end.outcome(), end.exit_code, end.error.as_str()), (outcome, code, error), "row {at}");
+            assert_eq!(
+                (end.outcome(), end.exit_code, end.error.as_str()),
+                (outcome, code, error),
+                "row {at}"
+            );
             assert_eq!(end.output_bytes, 7, "row {at}");
         }
     }

@@ -39,7 +39,8 @@ pub async fn serve(address: SocketAddr, pulse: watch::Receiver<Option<Pulse>>) -
 async fn answer(mut stream: TcpStream, healthy: bool) -> io::Result<()> {
     // The answer is the same whatever is asked; reading it keeps the close from resetting the connection.
     let _request = stream.read(&mut [0; 1024]).await?;
-    let (status, body) = if healthy { ("200 OK", "ok\n") } else { ("503 Service Unavailable", "not connected\n") };
+    let (status, body) =
+        if healthy { ("200 OK", "ok\n") } else { ("503 Service Unavailable", "not connected\n") };
     let head = format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n", body.len());
     stream.write_all(format!("{head}connection: close\r\n\r\n{body}").as_bytes()).await?;
     stream.shutdown().await

@@ -5,10 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     backoff::Backoff,
@@ -58,12 +55,9 @@ impl Link {
         }
     }
 
-    /// Waits until it is time to open a session.
-    pub async fn due(&self) {
-        match self.retry {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
+    /// When it is time to open a session, if one is wanted.
+    pub fn due(&self) -> Option<Instant> {
+        self.retry
     }
 
     /// Opens a session, to the next server in turn.

@@ -15,22 +15,23 @@
 //! - A worker that is superseded, because another one connected with its name, kills what it runs and stops for good: the server has
 //!   given its attempts away.
 
-pub mod config;
-mod setup;
-mod link;
-mod session;
-mod outbox;
-mod daemon;
 mod attempts;
+mod backoff;
+pub mod config;
+mod daemon;
+mod exec;
 mod execution;
 mod handler;
-mod commands;
+pub mod health;
+mod link;
+mod outbox;
 mod payloads;
 mod reporter;
+mod session;
+mod setup;
 mod spool;
+pub mod subcommand;
 mod wire;
-mod backoff;
-pub mod health;
 
 pub use daemon::{RunError, Shutdown};
 pub use handler::{Completion, Context, Failure, FailureKind, Handler, Handling, Printed, Stream, function};

@@ -80,6 +80,7 @@ impl Reporter {
     pub async fn run(mut self) {
         let mut call: Option<(Batch, Call)> = None;
         let mut entries = Vec::new();
+        let judged = self.ends.judged.clone();
         let mut probe = tokio::time::interval(PROBE);
         loop {
             let trouble = self.ledger().trouble().is_some();
@@ -101,7 +102,7 @@ impl Reporter {
                     let (batch, _) = call.take().expect("an answer belongs to a call");
                     self.answered(batch, result).await;
                 }
-                permit = self.ends.judged.reserve(), if !self.outbox.is_empty() => match permit {
+                permit = judged.reserve(), if !self.outbox.is_empty() => match permit {
                     Ok(permit) => permit.send(self.outbox.remove(0)),
                     Err(_) => self.outbox.clear(),
                 },
@@ -156,7 +157,10 @@ impl Reporter {
         let response = match result {
             Ok(response) => response,
             Err(status) if is_refusal(status.code()) && batch.len() == 1 => {
-                tracing::error!(error = status.message(), "the server refused a report for good; it is dropped");
+                tracing::error!(
+                    error = status.message(),
+                    "the server refused a report for good; it is dropped"
+                );
                 self.singly = false;
                 let verdicts = vec![WireVerdict::Invalid.into()];
                 ReportResponse { messages: verdicts.clone(), ends: verdicts }
@@ -183,13 +187,17 @@ impl Reporter {
     }
 
     /// The disk may be slow: other tasks of this thread must not wait for it.
-    async fn blocking<T: Send + 'static>(&mut self, work: impl FnOnce(&mut Ledger) -> T + Send + 'static) -> T {
+    async fn blocking<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Ledger) -> T + Send + 'static,
+    ) -> T {
         let mut ledger = self.ledger.take().expect("the ledger is back when the work on it is done");
         let done = tokio::task::spawn_blocking(move || {
             let result = work(&mut ledger);
             (ledger, result)
         });
-        let (ledger, result) = done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let (ledger, result) =
+            done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         self.ledger = Some(ledger);
         result
     }

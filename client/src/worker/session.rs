@@ -56,14 +56,20 @@ pub struct Session {
 pub enum Event {
     /// The server can be reached and is told Hello now.
     HelloWanted(oneshot::Sender<Hello>),
-    Welcome { server: String },
+    Welcome,
     Assign(Vec<marabunta_proto::v1::Assignment>),
     Cancel(Vec<Lease>),
     Abandon(Vec<Lease>),
-    Reconnect { reason: String },
-    Superseded { server: String },
+    Reconnect {
+        reason: String,
+    },
+    Superseded {
+        server: String,
+    },
     /// The last one.
-    Lost { error: String },
+    Lost {
+        error: String,
+    },
 }
 
 /// Where sessions tell their events. Bounded: a session that waits here does not read, and proves no life.
@@ -71,7 +77,12 @@ pub type Events = mpsc::Sender<(SessionId, Event)>;
 
 impl Session {
     /// Opens a stream over this connection.
-    pub fn open(id: SessionId, connection: Connection, events: Events, pulse: watch::Sender<Option<Pulse>>) -> Self {
+    pub fn open(
+        id: SessionId,
+        connection: Connection,
+        events: Events,
+        pulse: watch::Sender<Option<Pulse>>,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(SENDING);
         let stream = Stream { id, connection: connection.clone(), sender: sender.clone(), events, pulse };
         let task = AbortOnDropHandle::new(tokio::spawn(stream.run(receiver)));
@@ -118,15 +129,17 @@ impl Stream {
         let mut dispatch = self.connection.dispatch().max_decoding_message_size(LARGEST);
         let response = dispatch.connect(said).await.map_err(|status| words(&status))?;
         let mut frames = response.into_inner();
-        let first = timeout(WELCOME, frames.message()).await.map_err(|_| "the server sent no Welcome".to_owned())?;
-        let Some(ServerMessage { message: Some(Heard::Welcome(welcome)) }) = first.map_err(|status| words(&status))?
+        let first =
+            timeout(WELCOME, frames.message()).await.map_err(|_| "the server sent no Welcome".to_owned())?;
+        let Some(ServerMessage { message: Some(Heard::Welcome(welcome)) }) =
+            first.map_err(|status| words(&status))?
         else {
             return Err("the server's first message was not a Welcome".to_owned());
         };
         let heartbeat = heartbeat(&welcome)?;
         tracing::info!(server = welcome.server, session = welcome.session, ?heartbeat, "connected");
         self.pulse.send_replace(Some(Pulse { heard: Instant::now(), heartbeat }));
-        self.tell(Event::Welcome { server: welcome.server }).await;
+        self.tell(Event::Welcome).await;
         Ok((frames, heartbeat))
     }
 
@@ -191,7 +204,9 @@ fn heartbeat(welcome: &Welcome) -> Result<Duration, String> {
     }
     let interval = welcome.heartbeat.map(wire::duration).unwrap_or_default();
     if interval.is_zero() || interval > Duration::from_secs(3_600) {
-        return Err(format!("the server asked for a heartbeat every {interval:?}; it must be more than 0 and at most 1 h"));
+        return Err(format!(
+            "the server asked for a heartbeat every {interval:?}; it must be more than 0 and at most 1 h"
+        ));
     }
     Ok(interval)
 }

@@ -72,7 +72,11 @@ fn a_run_that_runs_takes_the_new_lease_and_is_not_started_again() {
     let relet = [Relet { key: Key(1), lease: lease("a/2") }, Accept(lease("a/2"))];
     assert_eq!(attempts.assign(given("a/2")), relet);
     assert_eq!(attempts.assign(given("a/2")), [Accept(lease("a/2"))]);
-    assert_eq!(attempts.judged(Key(1), &lease("a/1"), Verdict::Stale), [], "the old lease says nothing any more");
+    assert_eq!(
+        attempts.judged(Key(1), &lease("a/1"), Verdict::Stale),
+        [],
+        "the old lease says nothing any more"
+    );
     assert_eq!(attempts.cancel(&lease("a/1")), []);
     assert_eq!(attempts.cancel(&lease("a/2")), [Stop(Key(1), super::Stop::Cancel)]);
     assert_eq!(attempts.holding(), [lease("a/2")]);
@@ -141,7 +145,11 @@ fn cancel_and_abandon_do_what_the_state_asks_for() {
     assert_eq!(attempts.cancel(&lease("waits/1")), [], "it has ended");
     assert_eq!(attempts.abandon(&lease("waits-too/1")), [Forget(Key(3))]);
     assert_eq!(attempts.cancel(&lease("runs/1")), [Stop(Key(1), super::Stop::Cancel)]);
-    assert_eq!(attempts.abandon(&lease("runs/1")), [Stop(Key(1), super::Stop::Abandon)], "the stronger reason wins");
+    assert_eq!(
+        attempts.abandon(&lease("runs/1")),
+        [Stop(Key(1), super::Stop::Abandon)],
+        "the stronger reason wins"
+    );
     assert_eq!(attempts.cancel(&lease("runs/1")), [], "and stays");
     assert_eq!(attempts.cancel(&lease("unknown/1")), []);
     assert_eq!(attempts.abandon(&lease("unknown/1")), []);
@@ -171,5 +179,9 @@ fn trouble_with_the_spool_and_too_many_open_verdicts_stop_the_credit() {
     assert_eq!(attempts.free(), 0);
     attempts.judged(Key(7), &lease("r7/1"), Verdict::Recorded);
     assert_eq!(attempts.free(), 3);
-    assert_eq!(attempts.assign(given("new/1"))[0], open(UNSETTLED_LIMIT as u64, "new/1"), "keys do not collide");
+    assert_eq!(
+        attempts.assign(given("new/1"))[0],
+        open(UNSETTLED_LIMIT as u64, "new/1"),
+        "keys do not collide"
+    );
 }

@@ -76,7 +76,10 @@ impl Ledger {
             }
         }
         for key in damaged {
-            tracing::error!(key = key.0, "the end of an attempt cannot be read back from the spool; it counts as lost");
+            tracing::error!(
+                key = key.0,
+                "the end of an attempt cannot be read back from the spool; it counts as lost"
+            );
             self.forget(key);
         }
         (batch.len() > 0).then_some(batch)
@@ -98,7 +101,14 @@ impl Ledger {
         judged
     }
 
-    fn settle_messages(&mut self, key: Key, lease: Lease, count: usize, verdict: Verdict, now: Instant) -> Option<Judged> {
+    fn settle_messages(
+        &mut self,
+        key: Key,
+        lease: Lease,
+        count: usize,
+        verdict: Verdict,
+        now: Instant,
+    ) -> Option<Judged> {
         let attempt = self.attempts.get_mut(&key)?;
         if attempt.lease != lease {
             return None;
@@ -108,10 +118,14 @@ impl Ledger {
             Verdict::Stale => return self.park(key, lease, verdict),
             Verdict::Recorded | Verdict::Invalid => {
                 if verdict == Verdict::Invalid {
-                    tracing::error!(run = attempt.run, "the server refused messages for good; they are dropped");
+                    tracing::error!(
+                        run = attempt.run,
+                        "the server refused messages for good; they are dropped"
+                    );
                 }
                 (attempt.deferred, attempt.backoff) = (None, Backoff::default());
-                let settled: Vec<Pending> = attempt.messages.drain(..count.min(attempt.messages.len())).collect();
+                let settled: Vec<Pending> =
+                    attempt.messages.drain(..count.min(attempt.messages.len())).collect();
                 let done = attempt.orphan && attempt.messages.is_empty() && attempt.end.is_none();
                 settled.iter().for_each(|pending| self.drop_message(pending));
                 if done {
@@ -183,7 +197,9 @@ fn take_messages(log: &Log, attempt: &Attempt, room: usize) -> (MessageBatch, us
                 batch.messages.extend(next.messages);
             }
             // Numbers must follow each other within a batch: what comes after the gap goes into the next.
-            _ if batch.messages.is_empty() => tracing::error!(run = attempt.run, "messages cannot be read back from the spool"),
+            _ if batch.messages.is_empty() => {
+                tracing::error!(run = attempt.run, "messages cannot be read back from the spool")
+            }
             _ => break,
         }
         taken += 1;

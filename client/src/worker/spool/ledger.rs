@@ -35,11 +35,26 @@ const RECORDS: usize = 500_000;
 #[derive(Debug)]
 pub enum Entry {
     /// Reports of this attempt will come. What comes without it, or after `Forget`, is dropped.
-    Open { key: Key, run: String, lease: Lease },
-    Relet { key: Key, lease: Lease },
-    Message { key: Key, message: Message },
-    End { key: Key, end: Box<AttemptEnd> },
-    Forget { key: Key },
+    Open {
+        key: Key,
+        run: String,
+        lease: Lease,
+    },
+    Relet {
+        key: Key,
+        lease: Lease,
+    },
+    Message {
+        key: Key,
+        message: Message,
+    },
+    End {
+        key: Key,
+        end: Box<AttemptEnd>,
+    },
+    Forget {
+        key: Key,
+    },
 }
 
 /// An attempt found in the log that had ended without a verdict.
@@ -105,7 +120,10 @@ impl Ledger {
             next = next.max(record.key + 1);
             replay(&mut attempts, &mut dead, place, record);
         })?;
-        let records = attempts.values().map(|attempt| attempt.messages.len() + usize::from(attempt.end.is_some())).sum();
+        let records = attempts
+            .values()
+            .map(|attempt| attempt.messages.len() + usize::from(attempt.end.is_some()))
+            .sum();
         let mut ledger =
             Self { log, quota, attempts, cursor: Key(0), records, memory: 0, full: false, failure: None };
         dead.into_iter().for_each(|place| ledger.log.release(place));
@@ -140,8 +158,9 @@ impl Ledger {
                     let mut size = message.data.len();
                     let mut group = vec![message];
                     while size < GROUP
-                        && let Some(Entry::Message { message, .. }) =
-                            entries.next_if(|next| matches!(next, Entry::Message { key: other, .. } if *other == key))
+                        && let Some(Entry::Message { message, .. }) = entries.next_if(
+                            |next| matches!(next, Entry::Message { key: other, .. } if *other == key),
+                        )
                     {
                         size += message.data.len();
                         group.push(message);
@@ -195,7 +214,12 @@ impl Ledger {
     }
 
     fn messages(&mut self, key: Key, mut group: Vec<Message>, size: usize) {
-        let Some(attempt) = self.attempts.get(&key) else { return };
+        // After the end nothing counts: a handler may have left a task behind.
+        let Some(attempt) =
+            self.attempts.get(&key).filter(|attempt| attempt.end.is_none() && !attempt.orphan)
+        else {
+            return;
+        };
         let (first, lease) = (attempt.next, attempt.lease.0.clone());
         let count = group.len() as u64;
         if self.records >= RECORDS {
@@ -326,7 +350,10 @@ impl Ledger {
         let limit = if self.full { self.quota / 10 * 9 } else { self.quota };
         let full = self.log.bytes() >= limit || self.records >= RECORDS;
         if full && !self.full {
-            tracing::error!(quota = self.quota, "the spool is full: no new work is taken until a server has its results");
+            tracing::error!(
+                quota = self.quota,
+                "the spool is full: no new work is taken until a server has its results"
+            );
         }
         self.full = full;
     }
@@ -351,10 +378,12 @@ fn replay(attempts: &mut BTreeMap<Key, Attempt>, dead: &mut Vec<Location>, place
             dead.push(place);
             let attempt = attempts.remove(&Key(record.key)).unwrap_or_default();
             dead.extend(attempt.relets);
-            dead.extend(attempt.messages.into_iter().chain(attempt.end).filter_map(|pending| match pending {
-                Pending::Disk(place) => Some(place),
-                Pending::Memory(_) => None,
-            }));
+            dead.extend(attempt.messages.into_iter().chain(attempt.end).filter_map(
+                |pending| match pending {
+                    Pending::Disk(place) => Some(place),
+                    Pending::Memory(_) => None,
+                },
+            ));
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -24,7 +24,7 @@ const LARGEST_BODY: u32 = 8 << 20;
 pub enum LogError {
     #[error("use the spool directory {}: another worker with this name is running on this host", .0.display())]
     InUse(PathBuf),
-    #[error("use the spool directory {}: {1}", .0.display())]
+    #[error("use the spool directory {path}: {1}", path = .0.display())]
     Io(PathBuf, #[source] io::Error),
 }
 
@@ -194,7 +194,8 @@ fn create(path: &Path) -> io::Result<File> {
 
 fn frame(bytes: &[u8]) -> Option<&[u8]> {
     let (header, rest) = bytes.split_at_checked(HEADER)?;
-    let number = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("a header has two numbers"));
+    let number =
+        |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("a header has two numbers"));
     let (length, crc) = (number(0), number(4));
     let body = rest.get(..length as usize)?;
     (length <= LARGEST_BODY && length > 0 && CRC32C.checksum(body) == crc).then_some(body)
@@ -215,7 +216,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut log, none) = open(directory.path());
         assert!(none.is_empty());
-        let places: Vec<_> = ["a", "bb", "ccc"].iter().map(|body| log.append(body.as_bytes()).unwrap()).collect();
+        let places: Vec<_> =
+            ["a", "bb", "ccc"].iter().map(|body| log.append(body.as_bytes()).unwrap()).collect();
         log.sync().unwrap();
         assert_eq!(log.read(places[1]).unwrap(), b"bb");
         drop(log);
