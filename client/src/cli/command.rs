@@ -14,8 +14,10 @@ use super::{
     runs::{self, RunsCommand},
     task::command::{self as task, TaskCommand},
     when::{self, WhenArgs},
+    worker,
     workers::{self, WorkersCommand},
 };
+use crate::worker::config::WorkerArgs;
 
 /// Runs tasks on any number of hosts: at once, or on a schedule.
 #[derive(Parser, Debug)]
@@ -38,6 +40,27 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    #[command(flatten)]
+    Remote(RemoteCommand),
+    /// Take runs from a server and run them on this host
+    #[command(after_help = worker::EXAMPLES)]
+    Worker(Box<WorkerArgs>),
+    /// Show when a schedule fires, without a server
+    #[command(after_help = when::EXAMPLES)]
+    When(WhenArgs),
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Examples:\n  marabunta completions bash >~/.local/share/bash-completion/completions/marabunta"
+    )]
+    Completions(CompletionsArgs),
+    /// Print the version
+    #[command(after_help = "Examples:\n  marabunta version -o json")]
+    Version(VersionArgs),
+}
+
+/// Commands that call a server.
+#[derive(Subcommand, Debug)]
+enum RemoteCommand {
     /// Run something now, show its output and end with its exit code
     #[command(after_help = run::EXAMPLES)]
     Run(Box<RunArgs>),
@@ -50,17 +73,6 @@ enum Command {
     /// See the workers and drain them
     #[command(subcommand)]
     Workers(WorkersCommand),
-    /// Show when a schedule fires, without a server
-    #[command(after_help = when::EXAMPLES)]
-    When(WhenArgs),
-    /// Print a completion script for a shell
-    #[command(
-        after_help = "Examples:\n  marabunta completions bash >~/.local/share/bash-completion/completions/marabunta"
-    )]
-    Completions(CompletionsArgs),
-    /// Print the version
-    #[command(after_help = "Examples:\n  marabunta version -o json")]
-    Version(VersionArgs),
 }
 
 #[derive(Args, Debug)]
@@ -77,38 +89,35 @@ struct VersionArgs {
 
 /// Carries out the command that this process was started with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let ours = if matches!(cli.command, Command::Run(_)) { exit::OURS } else { exit::FAILED };
-    ExitCode::from(execute(cli).unwrap_or_else(|failure| failure.report(ours)))
+    let Cli { command, server } = Cli::parse();
+    let (result, ours) = match command {
+        Command::Worker(args) => return worker::main(&server, *args),
+        Command::Remote(command) => {
+            let ours = if matches!(command, RemoteCommand::Run(_)) { exit::OURS } else { exit::FAILED };
+            (call(&server, command), ours)
+        }
+        Command::When(args) => (when::run(&args).map(|()| 0), exit::FAILED),
+        Command::Completions(args) => (completions(args.shell).map(|()| 0), exit::FAILED),
+        Command::Version(args) => (version(args.output).map(|()| 0), exit::FAILED),
+    };
+    ExitCode::from(result.unwrap_or_else(|failure| failure.report(ours)))
 }
 
-fn execute(cli: Cli) -> Result<u8, Failure> {
-    match cli.command {
-        Command::Completions(args) => completions(args.shell).map(|()| 0),
-        Command::Version(args) => version(args.output).map(|()| 0),
-        Command::When(args) => when::run(&args).map(|()| 0),
-        command => {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Host)?;
-            let result = runtime.block_on(remote(&cli.server, command));
-            // A write to a pipe that nobody empties must not keep the process from ending.
-            runtime.shutdown_background();
-            result
+fn call(server: &ServerArgs, command: RemoteCommand) -> Result<u8, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Host)?;
+    let result = runtime.block_on(async {
+        let caller = Caller::open(server)?;
+        match command {
+            RemoteCommand::Run(args) => run::run(&caller, *args).await,
+            RemoteCommand::Task(command) => task::run(&caller, *command).await,
+            RemoteCommand::Runs(command) => runs::run(&caller, command).await,
+            RemoteCommand::Workers(command) => workers::run(&caller, command).await.map(|()| 0),
         }
-    }
-}
-
-async fn remote(server: &ServerArgs, command: Command) -> Result<u8, Failure> {
-    let caller = Caller::open(server)?;
-    match command {
-        Command::Run(args) => run::run(&caller, *args).await,
-        Command::Task(command) => task::run(&caller, *command).await,
-        Command::Runs(command) => runs::run(&caller, command).await,
-        Command::Workers(command) => workers::run(&caller, command).await.map(|()| 0),
-        Command::When(_) | Command::Completions(_) | Command::Version(_) => {
-            unreachable!("carried out without a server")
-        }
-    }
+    });
+    // A write to a pipe that nobody empties must not keep the process from ending.
+    runtime.shutdown_background();
+    result
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {

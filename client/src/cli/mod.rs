@@ -8,6 +8,7 @@ mod run;
 mod runs;
 mod task;
 mod when;
+mod worker;
 mod workers;
 
 mod job;
