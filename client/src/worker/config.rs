@@ -260,8 +260,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn flags_go_before_the_file() {
+    #[tokio::test]
+    async fn flags_go_before_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("worker.toml");
         let text = format!(

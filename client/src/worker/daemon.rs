@@ -9,9 +9,11 @@ use std::{
 use marabunta_proto::v1::{self, Hello};
 use tokio::{
     sync::{mpsc, watch},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep_until, timeout_at},
 };
+
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     attempts::{Action, Assignment, Attempts, Key, Stop},
@@ -72,7 +74,7 @@ pub struct Daemon {
     pub entries: mpsc::Sender<Entry>,
     pub judged: mpsc::Receiver<Judged>,
     pub trouble: watch::Receiver<bool>,
-    pub reporter: JoinHandle<()>,
+    pub reporter: AbortOnDropHandle<()>,
     pub drain_timeout: Duration,
     pub running: JoinSet<Key>,
     pub stops: HashMap<Key, watch::Sender<Option<Stop>>>,
@@ -304,7 +306,7 @@ impl Daemon {
     }
 }
 
-async fn join(task: JoinHandle<()>) {
+async fn join(task: AbortOnDropHandle<()>) {
     if let Err(error) = task.await
         && error.is_panic()
     {

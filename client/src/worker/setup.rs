@@ -13,6 +13,8 @@ use tokio::{
     task::JoinSet,
 };
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::{
     attempts::{Attempts, Key},
     daemon::{Daemon, Identity, RunError, Shutdown},
@@ -161,7 +163,7 @@ impl Worker {
             entries,
             judged,
             trouble,
-            reporter: tokio::spawn(reporter.run()),
+            reporter: AbortOnDropHandle::new(tokio::spawn(reporter.run())),
             drain_timeout: builder.drain_timeout,
             running: JoinSet::new(),
             stops: HashMap::new(),

@@ -1,0 +1,7 @@
+//! The worker against a server that a test plays by hand: every stream, and every report, waits for the test to say what comes next.
+
+mod exec;
+mod fake;
+mod reports;
+mod sessions;
+mod stopping;
