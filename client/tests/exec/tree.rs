@@ -64,7 +64,9 @@ async fn a_command_may_act_on_sigterm_before_it_ends() {
 #[tokio::test]
 async fn a_stopped_command_is_terminated_too() {
     for containment in containments() {
-        let mut command = sh("trap 'echo bye; exit' TERM; echo ready; kill -STOP $$; sleep 1000");
+        let mut command = sh("read line; trap 'echo bye; exit' TERM; echo ready; kill -STOP $$; sleep 1000");
+        // It is fed when the attempt is under way, and no longer stopped and continued by its start.
+        command.stdin = "go\n".into();
         command.limits.kill_grace = Duration::from_secs(60);
         let tag = Tag::put_on(&mut command);
         let mut attempt = Attempt::start(&containment, command);
