@@ -1,6 +1,13 @@
 //! The wire of marabunta: the gRPC messages of `proto/marabunta/v1/*.proto`, whose comments are the API reference, and the small
 //! languages written in their strings.
 
+pub mod duration;
+pub mod label;
+pub mod name;
+pub mod selector;
+pub mod target;
+pub mod when;
+
 /// The messages and services of the package `marabunta.v1`, as generated.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
 pub mod v1 {
