@@ -16,13 +16,14 @@ use marabunta_proto::v1::{
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
+    task::JoinSet,
     time::timeout,
 };
 use tokio_stream::{
     StreamExt as _,
     wrappers::{ReceiverStream, TcpListenerStream},
 };
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 /// A test that waits longer than this hangs.
@@ -36,7 +37,7 @@ pub struct Server {
     pub address: SocketAddr,
     streams: mpsc::Receiver<Stream>,
     reports: mpsc::Receiver<Report>,
-    task: JoinHandle<Result<(), tonic::transport::Error>>,
+    task: JoinSet<Result<(), tonic::transport::Error>>,
 }
 
 /// One stream, after its Hello.
@@ -56,6 +57,7 @@ struct Door {
     streams: mpsc::Sender<Stream>,
     reports: mpsc::Sender<Report>,
     payloads: Arc<HashMap<Vec<u8>, Vec<u8>>>,
+    tasks: TaskTracker,
 }
 
 impl Server {
@@ -68,9 +70,15 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (streams, opened) = mpsc::channel(16);
         let (reports, reported) = mpsc::channel(16);
-        let door = DispatchServer::new(Door { streams, reports, payloads: Arc::new(payloads) });
+        let door = DispatchServer::new(Door {
+            streams,
+            reports,
+            payloads: Arc::new(payloads),
+            tasks: TaskTracker::new(),
+        });
         let server = tonic::transport::Server::builder().add_service(door);
-        let task = tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        let mut task = JoinSet::new();
+        task.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Self { address, streams: opened, reports: reported, task }
     }
 
@@ -117,9 +125,8 @@ impl Server {
     }
 
     /// As when the process is killed: connections break.
-    pub async fn kill(self) {
-        self.task.abort();
-        assert!(self.task.await.is_err_and(|error| error.is_cancelled()));
+    pub async fn kill(mut self) {
+        self.task.shutdown().await;
     }
 }
 
@@ -211,7 +218,7 @@ impl Dispatch for Door {
         let (say, said) = mpsc::channel(16);
         let (hear, heard) = mpsc::channel(64);
         let streams = self.streams.clone();
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             let Some(Ok(WorkerMessage { message: Some(Heard::Hello(hello)) })) = incoming.next().await else {
                 return;
             };
@@ -247,28 +254,29 @@ impl Dispatch for Door {
 /// A worker that runs in this process.
 pub struct Running {
     shutdown: watch::Sender<Shutdown>,
-    task: JoinHandle<Result<(), RunError>>,
+    task: JoinSet<Result<(), RunError>>,
 }
 
 impl Running {
     pub fn start(builder: Builder) -> Self {
         let worker = builder.build().unwrap();
         let (shutdown, asked) = watch::channel(Shutdown::No);
-        Self { shutdown, task: tokio::spawn(worker.run(asked)) }
+        let mut task = JoinSet::new();
+        task.spawn(worker.run(asked));
+        Self { shutdown, task }
     }
 
     pub fn ask(&self, what: Shutdown) {
         self.shutdown.send_replace(what);
     }
 
-    pub async fn ended(self) -> Result<(), RunError> {
-        patiently(self.task).await.expect("the worker does not panic")
+    pub async fn ended(mut self) -> Result<(), RunError> {
+        patiently(self.task.join_next()).await.expect("it was started").expect("the worker does not panic")
     }
 
     /// As with `kill -9`: nothing more is said or written.
-    pub async fn kill(self) {
-        self.task.abort();
-        assert!(self.task.await.is_err_and(|error| error.is_cancelled()));
+    pub async fn kill(mut self) {
+        self.task.shutdown().await;
     }
 }
 
