@@ -22,8 +22,9 @@ use super::tree::{Tree, limit_address_space};
 /// that one was killed, if somebody outside of the tree does.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// How long processes may take to die of SIGKILL.
-const KILL_WAIT: Duration = Duration::from_secs(5);
+/// How long processes may take to die of SIGKILL. Long, because on a host that is overloaded a large tree takes its time;
+/// only what hangs in the kernel ever takes it all.
+const KILL_WAIT: Duration = Duration::from_secs(30);
 
 /// The longest pause between two looks at a tree that is ending.
 const LOOK: Duration = Duration::from_millis(100);

@@ -28,6 +28,8 @@ pub(super) struct Tree(Arc<Mutex<State>>);
 struct State {
     cgroup: Option<Cgroup>,
     descendants: Descendants,
+    /// Whether somebody has looked at the whole tree before the first one was killed.
+    surveyed: bool,
     released: bool,
 }
 
@@ -46,7 +48,8 @@ impl Tree {
             Ok(cgroup) => (cgroup, None),
             Err(error) => (None, Some(format!("no cgroup could be made for it: {error}"))),
         };
-        let tree = Self(Arc::new(Mutex::new(State { cgroup, descendants, released: false })));
+        let tree =
+            Self(Arc::new(Mutex::new(State { cgroup, descendants, surveyed: false, released: false })));
         let adopted = tree.blocking(move |state| state.adopt(main)).await;
         let problem =
             problem.or_else(|| Some(format!("it could not be moved into its cgroup: {}", adopted.err()?)));
@@ -136,6 +139,7 @@ impl State {
         }
         // All are found before the first one ends: a child whose parent has ended may not be told to be ours.
         let mut all = Vec::new();
+        self.surveyed = true;
         self.descendants.for_each(|process| all.push(process));
         all.iter().for_each(|process| process.signal(signal));
     }
@@ -149,7 +153,9 @@ impl State {
         }
         // The first look makes known who is there, children before their parents end; the second kills each as
         // soon as it is seen, so that nobody is gone again before it is killed.
-        self.descendants.for_each(|_| ());
+        if !std::mem::replace(&mut self.surveyed, true) {
+            self.descendants.for_each(|_| ());
+        }
         let seen = self.descendants.for_each(|process| process.signal(Signal::KILL));
         let held = self.cgroup.as_ref().is_some_and(|cgroup| !cgroup.is_empty());
         seen.max(usize::from(held))
