@@ -4,10 +4,10 @@
 //! <our own cgroup>/marabunta-<owner>/<attempt>/
 //! ```
 //!
-//! The rules come from the kernel's Documentation/admin-guide/cgroup-v2.rst. A child is moved into its group right
-//! after its start, since only the child itself could be born there (`CLONE_INTO_CGROUP` has no safe interface);
-//! what it forked before that is moved after it. Not held is only a process that was forked within those
-//! microseconds and lost its parent within them too; the walk over /proc finds it by its mark on time-out and cancel.
+//! The rules come from the kernel's Documentation/admin-guide/cgroup-v2.rst. A child is stopped right after its start,
+//! moved into its group with all that it may have forked by then (found by a walk over /proc), and let go: only `clone3`
+//! with `CLONE_INTO_CGROUP` could do better, and that has no safe interface. Not held is a process that, before its
+//! parent was stopped, lost it, left the session and wiped its environment.
 
 use std::fs;
 use std::io;
@@ -97,21 +97,16 @@ impl Drop for Hierarchy {
 }
 
 impl Cgroup {
-    /// Moves a process that was just started into the group, and what it has forked since.
+    /// Moves a process into the group; its children to come are born there. The kernel takes some milliseconds.
     ///
     /// # Errors
     /// The process could not be moved; it is not held.
     pub fn adopt(&self, process: Process) -> io::Result<()> {
         match fs::write(self.path.join("cgroup.procs"), process.pid.to_string()) {
-            // It is a zombie already, or has been collected.
-            Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => return Ok(()),
-            moved => moved?,
+            // It has ended.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(()),
+            moved => moved,
         }
-        let children =
-            fs::read_to_string(format!("/proc/{0}/task/{0}/children", process.pid)).unwrap_or_default();
-        let children = children.split_ascii_whitespace().filter_map(|pid| Stat::read(pid.parse().ok()?));
-        // What is forked from here on is born in the group; a child found here may have been born there already.
-        children.filter(|child| child.parent == process.pid).try_for_each(|child| self.adopt(child.process))
     }
 
     /// Sends the signal to everybody in the group. Those that are forked meanwhile may be missed.
@@ -292,5 +287,29 @@ mod tests {
         attempt.kill().unwrap();
         assert_eq!(read(&group.join("1/cgroup.kill")), "1");
         fs::remove_dir_all(&own).unwrap();
+    }
+
+    #[test]
+    fn what_a_predecessor_left_in_its_groups_is_killed() {
+        let owner = format!("test-leftover-{}", std::process::id());
+        let hierarchy = match Hierarchy::open(&owner) {
+            Ok(hierarchy) => hierarchy,
+            Err(why) => return eprintln!("not tested: no cgroup can be used: {why}"),
+        };
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let attempt = hierarchy.create("old", None).unwrap();
+        fs::create_dir(attempt.path.join("nested")).unwrap();
+        let process = Process::from_child(child.id());
+        Cgroup { path: attempt.path.join("nested") }.adopt(process).unwrap();
+        assert_eq!(attempt.processes(), [process]);
+        drop(hierarchy);
+        assert!(attempt.path.exists(), "a worker that dies does not clean up");
+
+        let hierarchy = Hierarchy::open(&owner).unwrap();
+        assert!(child.wait().unwrap().code().is_none(), "it was killed");
+        assert!(!attempt.path.exists());
+        let group = hierarchy.path.clone();
+        drop(hierarchy);
+        assert!(!group.exists());
     }
 }

@@ -22,7 +22,8 @@ pub enum Method {
     /// A cgroup v2 per attempt: nothing escapes.
     Cgroup,
     /// This process is made the sub-reaper of all it starts, and trees are found by walks over /proc: holds whoever
-    /// does not set out to escape (see the module `descendants`).
+    /// does not set out to escape (see the module `descendants`). Processes that do nothing but fork and end are hunted
+    /// down rather than stopped at once.
     Walk,
 }
 

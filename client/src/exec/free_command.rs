@@ -81,7 +81,7 @@ mod tests {
             (br#"{"argv":["a"],"env":{"A=B":"c"}}"#, "A=B"),
             (br#"{"argv":["a"],"env":{"MARABUNTA_RUN":"x"}}"#, "MARABUNTA_RUN"),
             (br#"{"argv":["a"],"cwd":"tmp"}"#, "must be an absolute path"),
-            (deep.as_bytes(), "recursion limit"),
+            (deep.as_bytes(), "invalid type: sequence"),
         ];
         for (payload, expected) in rows {
             let error = FreeCommand::parse(payload).expect_err(expected).to_string();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -21,8 +22,9 @@ use super::tree::{Tree, limit_address_space};
 /// that one was killed, if somebody outside of the tree does.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// How long processes may take to die of SIGKILL.
-const KILL_WAIT: Duration = Duration::from_secs(5);
+/// How long processes may take to die of SIGKILL. Long, because on a host that is overloaded a large tree takes its time;
+/// only what hangs in the kernel ever takes it all.
+const KILL_WAIT: Duration = Duration::from_secs(30);
 
 /// The longest pause between two looks at a tree that is ending.
 const LOOK: Duration = Duration::from_millis(100);
@@ -38,7 +40,7 @@ const LOOK: Duration = Duration::from_millis(100);
 ///    a full channel delays neither the command nor time-out nor cancellation (see the module `output`).
 ///
 /// Never panics on what a command does, and returns no error: what went wrong is in [`Exit::ending`]. If the future is
-/// dropped, the tree is killed as far as one look shows it.
+/// dropped, the tree is killed at once, without SIGTERM.
 pub async fn run(
     command: Command,
     containment: &Containment,
@@ -91,15 +93,17 @@ impl<'a> Attempt<'a> {
         let started = Instant::now();
         let pid = child.id().expect("a child that nobody has waited for has a number");
         let main = Process::from_child(pid);
+        // It stands still until it is held, so that it cannot fork faster than it is.
+        main.signal(Signal::STOP);
         let own = OwnChild::new(containment, main);
-        let (tree, problem) = Tree::hold(main, &mark, cgroup);
-        let mut notes: Vec<String> = problem.into_iter().collect();
+        let (tree, mut notes) = Tree::hold(main, mark, cgroup).await;
         if let Some(bytes) = command.limits.memory
             && !containment.limits_memory_of_trees()
             && let Err(error) = limit_address_space(pid, bytes)
         {
             notes.push(format!("the memory limit could not be set: {error}"));
         }
+        main.signal(Signal::CONT);
         let pipes = Pipes::new(&mut child, command.stdin, command.limits.output, output);
         let (limits, timeout) = (command.limits, command.timeout);
         Ok(Self { containment, child, tree, pipes, started, limits, timeout, notes, _own: own })

@@ -64,7 +64,9 @@ async fn a_command_may_act_on_sigterm_before_it_ends() {
 #[tokio::test]
 async fn a_stopped_command_is_terminated_too() {
     for containment in containments() {
-        let mut command = sh("trap 'echo bye; exit' TERM; echo ready; kill -STOP $$; sleep 1000");
+        let mut command = sh("read line; trap 'echo bye; exit' TERM; echo ready; kill -STOP $$; sleep 1000");
+        // It is fed when the attempt is under way, and no longer stopped and continued by its start.
+        command.stdin = "go\n".into();
         command.limits.kill_grace = Duration::from_secs(60);
         let tag = Tag::put_on(&mut command);
         let mut attempt = Attempt::start(&containment, command);
@@ -133,18 +135,19 @@ async fn a_growing_crowd_is_killed() {
 
 #[tokio::test]
 async fn a_process_that_never_stays_the_same_is_killed() {
-    // Each lives just long enough to start the next one, without a parent and in a new session.
-    let hopper = "trap '' TERM; echo $$ >> hops; setsid sh hopper & exit";
+    // Each lives a moment, then starts the next one, which is without a parent and in a new session.
+    let hopper = "trap '' TERM; echo $$ >> hops; sleep 0.02; setsid sh hopper & exit";
     for containment in containments() {
         let scratch = Scratch::new();
         std::fs::write(scratch.path().join("hopper"), hopper).unwrap();
-        let mut command = sh("sh hopper & sh hopper & sleep 1000");
+        let mut command = sh("read line; sh hopper & sh hopper & sleep 1000");
+        command.stdin = "go\n".into();
         command.cwd = Some(scratch.path().into());
         let tag = Tag::put_on(&mut command);
         let attempt = Attempt::start(&containment, command);
         let hops =
             || std::fs::read_to_string(scratch.path().join("hops")).unwrap_or_default().lines().count();
-        until(|| hops() > 100).await;
+        until(|| hops() > 20).await;
         attempt.cancel.cancel();
         let ended = attempt.end().await;
         assert_eq!((tag.alive(), ended.exit.survivors), (vec![], 0), "{:?}", containment.method());

@@ -1,0 +1,175 @@
+//! What goes into the queue and what comes out of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use marabunta_proto::name::Name;
+
+use super::SessionId;
+use crate::run::{Counters, Fence, Key, Overlap, Place, Priority, RunId};
+
+/// An open run on its way in. The queue does not look into `body`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub run: RunId,
+    pub place: Place,
+    pub priority: Priority,
+    /// Time until it is due; zero for now. A duration, so that the store's clock and the queue's need not agree.
+    pub delay: Duration,
+    /// Time until it is given up if no worker has accepted it, counted from when it is due.
+    pub expires: Option<Duration>,
+    /// Runs with the same key in the same place are told apart by their overlap policy; `None` allows all.
+    pub overlap: Option<(Overlap, String)>,
+    /// A second entry with the same key within a day is not taken in.
+    pub key: Option<Key>,
+    /// [`crate::run::Run::encode`].
+    pub body: Bytes,
+}
+
+/// What became of an [`Entry`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    Queued,
+    /// Its id was there already.
+    Duplicate,
+    /// Its key was used, for this run; `same`: of the same request.
+    Repeated { run: RunId, same: bool },
+    /// Its place holds as many waiting runs as it may.
+    Full,
+}
+
+/// A session asks for work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub place: Place,
+    pub worker: Name,
+    pub session: SessionId,
+    /// How many it may take at the most.
+    pub max: u32,
+}
+
+/// What a [`Claim`] got.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Claimed {
+    pub deliveries: Vec<Delivery>,
+    /// There is more in that place.
+    pub more: bool,
+}
+
+/// A run, given to a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    pub run: RunId,
+    pub fence: Fence,
+    /// From 1.
+    pub attempt: u32,
+    pub body: Bytes,
+}
+
+/// Where an open run is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Not due for this long.
+    Due(Duration),
+    /// Waits for another run with the same overlap key.
+    Behind,
+    /// Waits for a worker.
+    Ready,
+    /// Given to a worker. `accepted`: it took charge.
+    InFlight { worker: Name, session: SessionId, server: String, accepted: bool },
+    /// Ends without running; see [`Ending`].
+    Ending,
+}
+
+/// An open run as the queue knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub run: RunId,
+    pub phase: Phase,
+    /// The latest fence; `None` before the first claim.
+    pub fence: Option<Fence>,
+    /// The number of the latest attempt; 0 before the first claim.
+    pub attempt: u32,
+    pub counters: Counters,
+    /// It is to be cancelled.
+    pub cancelled: bool,
+    pub body: Bytes,
+}
+
+/// How an attempt is settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    pub run: RunId,
+    /// The attempt's fence. `None` for a run that ends without having run, and for one that the store knows has ended: whatever its fence.
+    pub fence: Option<Fence>,
+    pub step: Step,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The run has ended. `result` is kept for an hour for [`super::Queue::results`].
+    Remove { result: Option<Bytes> },
+    /// Back to its place after this time. It counts as not in flight, but the fence stays good until the next claim.
+    Again { delay: Duration, counters: Counters },
+}
+
+/// What became of a [`Settlement`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Settled,
+    /// A later attempt has been given out: nothing was changed.
+    Stale,
+    /// The run is not open here.
+    Unknown,
+}
+
+/// What became of a request to cancel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It waited: it is an [`Ending`] now.
+    Ending(Ending),
+    /// Its worker will be told.
+    InFlight(Record),
+    /// The run is not open here.
+    Unknown,
+}
+
+/// A run that ends without (another) attempt. It can no longer be claimed, and is offered by each server's ticks every 10 s until it is
+/// settled with [`Step::Remove`], so that its end can be stored first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    pub record: Record,
+    pub cause: EndingCause,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EndingCause {
+    /// Not accepted in time.
+    Expired,
+    /// [`Overlap::Skip`], and the run before it has not ended.
+    Overlapped,
+    /// [`Overlap::Replace`] of a later one.
+    Replaced,
+    Cancelled,
+}
+
+/// What a look at the clock brought.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tick {
+    pub endings: Vec<Ending>,
+    /// When the next run is due or expires; `None` when none is known. Never more than an hour.
+    pub next: Option<Duration>,
+}
+
+/// An open run of the store, entered again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    pub entry: Entry,
+    pub counters: Counters,
+    /// The number of the latest attempt.
+    pub attempt: u32,
+    /// The latest fence that is known.
+    pub fence: Option<Fence>,
+    /// It was in flight: it stays so for this worker, accepted, under a session that has [`super::Session::LIFE`] to be replaced.
+    pub held: Option<Name>,
+}

@@ -1,0 +1,25 @@
+//! Hints: what a server may want to look at now. Losing one costs time, never a run.
+
+use marabunta_proto::name::Name;
+
+use super::SessionId;
+use crate::run::{Fence, Place, RunId};
+
+/// Something happened that this server may care about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// A place that was empty has something to claim.
+    Ready(Place),
+    /// A run with a nearer moment than any before was entered: tick sooner.
+    Due,
+    /// A newer session of the worker was opened, on the server of that id.
+    Superseded { worker: Name, session: SessionId, by: String },
+    /// A run in flight is to be cancelled.
+    Cancel { worker: Name, run: RunId, fence: Fence },
+    /// A run that somebody follows has changed.
+    Changed(RunId),
+    /// The worker is to be drained, or given work again.
+    Drain { worker: Name, draining: bool },
+    /// The connection was interrupted: hints may have been lost, sessions be unknown. Look at everything.
+    Interrupted,
+}
