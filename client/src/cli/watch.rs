@@ -109,7 +109,7 @@ async fn watch(
             Ok(FollowEvent { event: None, .. }) => {}
             Err(failure) => run.end = Some(Err(failure)),
         }
-        look.started |= run.state != RunState::Queued;
+        look.waits = matches!(run.state, RunState::Todo | RunState::Queued);
         console.progress(&progress(&watched));
     }
     console.progress("");
@@ -202,26 +202,27 @@ fn progress(watched: &[Watched]) -> String {
 struct Look<'a> {
     caller: &'a Caller,
     console: &'a Console,
-    run: &'a str,
+    /// The run, if there is but one and somebody to tell.
+    run: Option<&'a str>,
+    waits: bool,
     at: Instant,
-    started: bool,
     said: String,
 }
 
 impl<'a> Look<'a> {
     fn new(caller: &'a Caller, console: &'a Console, submitted: &'a [SubmittedRun]) -> Self {
-        let single = if let [run] = submitted { run.id.as_str() } else { "" };
-        let started = single.is_empty() || !console.is_terminal();
-        Self { caller, console, run: single, at: Instant::now() + FIRST_LOOK, started, said: String::new() }
+        let run = match submitted {
+            [run] if console.is_terminal() => Some(run.id.as_str()),
+            _ => None,
+        };
+        Self { caller, console, run, waits: true, at: Instant::now() + FIRST_LOOK, said: String::new() }
     }
 
     /// An answer that does not come says nothing: the stream notices a lost connection by itself.
     async fn say_why_it_waits(&mut self) {
         self.at = Instant::now() + NEXT_LOOK;
-        if self.started {
-            return;
-        }
-        let answer = self.caller.runs().get(GetRunRequest { id: self.run.to_owned() }).await;
+        let Some(id) = self.run.filter(|_| self.waits) else { return };
+        let answer = self.caller.runs().get(GetRunRequest { id: id.to_owned() }).await;
         let waiting = answer.map(|run| run.into_inner().waiting).unwrap_or_default();
         if !waiting.is_empty() && waiting != self.said {
             self.console.remark(&format!("waiting: {waiting}"));

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use marabunta_proto::name::Name;
 use serde::Deserialize;
 
 use super::setup::{Builder, Worker};
@@ -184,8 +185,8 @@ fn valid_name(host: &str) -> Option<String> {
     let valid =
         |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c.to_ascii_lowercase() } else { '-' };
     let name: String = host.chars().map(valid).take(128).collect();
-    let name = name.trim_start_matches(['.', '_', '-']);
-    super::setup::is_name(name).then(|| name.to_owned())
+    let name = name.trim_start_matches(['.', '-']);
+    Name::parse_worker(name).ok().map(|name| name.as_str().to_owned())
 }
 
 /// `/var/lib/marabunta/NAME` for root, else `marabunta/NAME` in the state directory of the XDG base directory specification.
@@ -210,7 +211,8 @@ mod tests {
             ("web-1", Some("web-1")),
             ("Web-1.Example.COM", Some("web-1.example.com")),
             ("my host", Some("my-host")),
-            ("-_x", Some("x")),
+            ("-.x", Some("x")),
+            ("any", None),
             ("größe", Some("gr--e")),
             ("", None),
             ("---", None),
@@ -260,8 +262,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn flags_go_before_the_file() {
+    #[tokio::test]
+    async fn flags_go_before_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("worker.toml");
         let text = format!(

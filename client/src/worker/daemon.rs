@@ -9,7 +9,7 @@ use std::{
 use marabunta_proto::v1::{self, Hello};
 use tokio::{
     sync::{mpsc, watch},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep_until, timeout_at},
 };
 
@@ -72,7 +72,7 @@ pub struct Daemon {
     pub entries: mpsc::Sender<Entry>,
     pub judged: mpsc::Receiver<Judged>,
     pub trouble: watch::Receiver<bool>,
-    pub reporter: JoinHandle<()>,
+    pub reporter: JoinSet<()>,
     pub drain_timeout: Duration,
     pub running: JoinSet<Key>,
     pub stops: HashMap<Key, watch::Sender<Option<Stop>>>,
@@ -81,8 +81,7 @@ pub struct Daemon {
 impl Daemon {
     /// Runs until it is told to stop, or superseded. All that it started has ended when it returns.
     pub async fn run(mut self, mut shutdown: watch::Receiver<Shutdown>) -> Result<(), RunError> {
-        let mut phase = Shutdown::No;
-        let mut deadline = None;
+        let (mut phase, mut deadline, mut dying) = (Shutdown::No, None, false);
         while phase == Shutdown::No || self.attempts.busy() > 0 {
             tokio::select! {
                 Some((session, event)) = self.events.recv() => {
@@ -106,14 +105,14 @@ impl Daemon {
                     let trouble = *self.trouble.borrow_and_update();
                     self.attempts.set_trouble(trouble);
                 }
-                _ = &mut self.reporter => return Err(RunError::Reporter),
+                Some(_) = self.reporter.join_next() => return Err(RunError::Reporter),
                 () = until(self.link.due()) => self.link.open(),
                 Some(permit) = ready(&mut self.link) => {
                     if let Some(message) = self.link.speaking().and_then(|session| session.outbox.next()) {
                         permit.send(message);
                     }
                 }
-                asked = asked(&mut shutdown, phase) => {
+                asked = asked(&mut shutdown, phase), if !dying => {
                     let grace = if asked == Shutdown::Drain { self.drain_timeout } else { Duration::ZERO };
                     tracing::info!(running = self.attempts.busy(), ?grace, "stopping: no new work is taken");
                     (phase, deadline) = (asked, Some(Instant::now() + grace));
@@ -121,12 +120,13 @@ impl Daemon {
                     self.act(actions).await;
                 }
                 () = until(deadline) => {
-                    if phase == Shutdown::Kill && self.stops.is_empty() {
+                    if dying {
+                        tracing::error!(running = self.attempts.busy(), "what was told to stop did not; dropping it");
                         break;
                     }
+                    (dying, deadline) = (true, Some(Instant::now() + DEATH));
                     let actions = self.attempts.stop_all(Stop::Drain);
                     self.act(actions).await;
-                    (phase, deadline) = (Shutdown::Kill, Some(Instant::now() + DEATH));
                 }
             }
             let free = self.attempts.free();
@@ -216,12 +216,12 @@ impl Daemon {
                     self.tell(Entry::End { key, end: Box::new(end) }).await;
                 }
                 Action::Accept(lease) => {
-                    if let Some(session) = self.link.speaking() {
+                    if let Some(session) = self.link.counting() {
                         session.outbox.accept(lease);
                     }
                 }
                 Action::Settled(lease) => {
-                    if let Some(session) = self.link.speaking() {
+                    if let Some(session) = self.link.counting() {
                         session.outbox.settle(lease);
                     }
                 }
@@ -286,8 +286,7 @@ impl Daemon {
         let deadline = Instant::now() + DEATH;
         while let Ok(Some(_)) = timeout_at(deadline, self.running.join_next()).await {}
         self.running.shutdown().await;
-        self.reporter.abort();
-        join(self.reporter).await;
+        self.reporter.shutdown().await;
         RunError::Superseded { name: self.identity.name, server }
     }
 
@@ -296,19 +295,10 @@ impl Daemon {
         self.running.shutdown().await;
         drop(self.entries);
         self.judged.close();
-        if timeout_at(Instant::now() + FLUSH, &mut self.reporter).await.is_err() {
+        if timeout_at(Instant::now() + FLUSH, self.reporter.join_next()).await.is_err() {
             tracing::warn!("not everything could be reported; it stays in the spool for the next start");
-            self.reporter.abort();
-            join(self.reporter).await;
+            self.reporter.shutdown().await;
         }
-    }
-}
-
-async fn join(task: JoinHandle<()>) {
-    if let Err(error) = task.await
-        && error.is_panic()
-    {
-        tracing::error!(%error, "the reporter panicked");
     }
 }
 

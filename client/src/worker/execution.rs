@@ -6,9 +6,10 @@ use bytes::Bytes;
 use marabunta_proto::v1::{AttemptEnd, Outcome};
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     attempts::{Assignment, Key, Payload, Stop},
@@ -64,14 +65,15 @@ impl Execution {
         let (payload, payloads) = (self.assignment.payload.clone(), self.payloads.clone());
         let handling = context.clone();
         // A task of its own, so that a panic of a handler ends this attempt and nothing else.
-        let mut work = AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut work = JoinSet::new();
+        work.spawn(async move {
             let payload = fetch(payload, &payloads, &handling).await?;
             handler.handle(handling, payload).await
-        }));
+        });
         let mut halt = None;
         let result = loop {
             tokio::select! {
-                result = &mut work => break result,
+                Some(result) = work.join_next() => break result,
                 why = stopped(&mut self.stop), if halt.is_none() => halt = Some(Halt::Asked(why)),
                 limit = elapsed(deadline), if halt.is_none() => halt = Some(Halt::Timeout(limit)),
             }

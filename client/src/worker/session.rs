@@ -10,10 +10,10 @@ use marabunta_proto::v1::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::task::AbortOnDropHandle;
 use tonic::Streaming;
 
 use super::{
@@ -48,7 +48,7 @@ pub struct Session {
     /// Hello was sent: from here on this session is the one that counts assignments.
     pub greeted: bool,
     sender: mpsc::Sender<WorkerMessage>,
-    _task: AbortOnDropHandle<()>,
+    _task: JoinSet<()>,
 }
 
 /// What happened in a session.
@@ -85,7 +85,8 @@ impl Session {
     ) -> Self {
         let (sender, receiver) = mpsc::channel(SENDING);
         let stream = Stream { id, connection: connection.clone(), sender: sender.clone(), events, pulse };
-        let task = AbortOnDropHandle::new(tokio::spawn(stream.run(receiver)));
+        let mut task = JoinSet::new();
+        task.spawn(stream.run(receiver));
         Self { id, outbox: Outbox::new(0), connection, greeted: false, sender, _task: task }
     }
 

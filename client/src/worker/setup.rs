@@ -8,6 +8,10 @@ use std::{
     time::Duration,
 };
 
+use marabunta_proto::{
+    label::{self, LabelError},
+    name::{Name, NameError},
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -39,10 +43,12 @@ const JUDGED: usize = 64;
 /// Why a worker cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error(
-        "use the name `{0}`: a worker's name has 1 to 128 characters of a-z 0-9 . _ - and starts with a letter or digit"
-    )]
-    Name(String),
+    #[error("use the name of the worker: {0}")]
+    Name(NameError),
+    #[error("use the name of a handler: {0}")]
+    Handler(NameError),
+    #[error("use the labels: {0}")]
+    Labels(#[from] LabelError),
     #[error("use {0} slots: a worker has 1 to 10000")]
     Slots(u32),
     #[error("use a prefetch of {0}: at most 10000")]
@@ -145,6 +151,8 @@ impl Worker {
         }
         let ends = Ends { entries: written, judged: judge, trouble: troubled };
         let reporter = Reporter::new(ledger, ends, live.clone(), builder.servers.clone());
+        let mut reporting = JoinSet::new();
+        reporting.spawn(reporter.run());
         let daemon = Daemon {
             identity: Identity {
                 name: builder.name,
@@ -161,7 +169,7 @@ impl Worker {
             entries,
             judged,
             trouble,
-            reporter: tokio::spawn(reporter.run()),
+            reporter: reporting,
             drain_timeout: builder.drain_timeout,
             running: JoinSet::new(),
             stops: HashMap::new(),
@@ -258,9 +266,8 @@ impl Builder {
     }
 
     fn check(&self) -> Result<(), StartError> {
-        if !is_name(&self.name) {
-            return Err(StartError::Name(self.name.clone()));
-        }
+        Name::parse_worker(&self.name).map_err(StartError::Name)?;
+        label::parse_all(self.labels.clone())?;
         if !(1..=10_000).contains(&self.slots) {
             return Err(StartError::Slots(self.slots));
         }
@@ -269,26 +276,24 @@ impl Builder {
         }
         let names =
             self.handlers.iter().map(|(name, _)| name).chain(self.commands.iter().map(|(name, _)| name));
-        if let Some(name) = names.into_iter().find(|name| *name == "exec") {
-            return Err(StartError::ReservedHandler(name.clone()));
+        for name in names {
+            Name::parse(name).map_err(StartError::Handler)?;
+            if name == "exec" {
+                return Err(StartError::ReservedHandler(name.clone()));
+            }
         }
         if self.servers.is_empty() {
             return Err(StartError::NoServer);
         }
-        self.servers.iter().try_for_each(|server| Ok(drop(Connection::open(server)?)))
+        for server in &self.servers {
+            Connection::open(server)?;
+        }
+        Ok(())
     }
 }
 
-/// A worker's name as the installation wants it.
-pub(super) fn is_name(name: &str) -> bool {
-    let character = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    (1..=128).contains(&name.len())
-        && name.bytes().all(character)
-        && name.as_bytes()[0].is_ascii_alphanumeric()
-}
-
 /// How many attempts run at once unless set.
-pub(super) fn cores() -> u32 {
+fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
 }
 

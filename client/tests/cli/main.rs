@@ -14,4 +14,5 @@ mod resume;
 mod run;
 mod schedules;
 mod tasks;
+mod terminal;
 mod usage;

@@ -144,11 +144,7 @@ async fn a_stale_attempt_waits_for_the_daemon_to_decide() {
     let directory = tempfile::tempdir().unwrap();
     let (mut ledger, _) = open(directory.path());
     ledger.write(vec![opened(1), said(1, "a"), ended(1), opened(2), ended(2)]);
-    let stale = [
-        judged(1, "lease-1", Verdict::Stale),
-        judged(1, "lease-1", Verdict::Stale),
-        judged(2, "lease-2", Verdict::Stale),
-    ];
+    let stale = [judged(1, "lease-1", Verdict::Stale), judged(2, "lease-2", Verdict::Stale)];
     let mut told = settle(&mut ledger, Verdict::Stale);
     told.sort_by_key(|judged| judged.key);
     assert_eq!(told, stale);
@@ -180,10 +176,6 @@ async fn a_full_spool_keeps_ends_and_says_which_output_is_missing() {
     for _ in 0..400 {
         ledger.write(vec![said(1, piece.clone())]);
     }
-    assert_eq!(
-        ledger.trouble(),
-        Some("the spool is full").filter(|_| ledger.log.bytes() >= MIB).or(ledger.trouble())
-    );
     assert!(ledger.log.bytes() <= MIB && ledger.memory <= MEMORY, "disk and memory are bounded");
     ledger.write(vec![ended(1)]);
     let (mut pieces, mut end) = (0, None);
