@@ -51,5 +51,6 @@ CREATE TABLE tasks (
   PRIMARY KEY (uuid),
   UNIQUE KEY tasks_name (name),
   KEY tasks_next_look (next_look),
-  KEY tasks_changed (changed)
+  KEY tasks_changed (changed),
+  KEY tasks_payload (payload(36))
 ) ENGINE=InnoDB COMMENT='what runs, where and when';

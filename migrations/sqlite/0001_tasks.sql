@@ -55,3 +55,4 @@ CREATE TABLE tasks (
 CREATE UNIQUE INDEX tasks_name ON tasks (name);
 CREATE INDEX tasks_next_look ON tasks (next_look);
 CREATE INDEX tasks_changed ON tasks (changed);
+CREATE INDEX tasks_payload ON tasks (payload);

@@ -158,6 +158,14 @@ impl Store {
         }
     }
 
+    /// The store's time within a statement: an expression, and what to bind for it.
+    pub(super) fn clock_sql(&self) -> (&'static str, Option<DateTime<Utc>>) {
+        match self.0.dialect {
+            Dialect::Sqlite => ("?", Some(self.0.clock.now())),
+            Dialect::Mysql => ("UTC_TIMESTAMP(6)", None),
+        }
+    }
+
     /// A connection to read with.
     pub(super) async fn reader(&self) -> Result<PoolConnection<Any>, sqlx::Error> {
         self.0.readers.acquire().await
