@@ -33,7 +33,10 @@ pub enum Admission {
     /// Its id was there already.
     Duplicate,
     /// Its key was used, for this run; `same`: of the same request.
-    Repeated { run: RunId, same: bool },
+    Repeated {
+        run: RunId,
+        same: bool,
+    },
     /// Its place holds as many waiting runs as it may.
     Full,
 }

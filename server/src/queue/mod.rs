@@ -10,7 +10,10 @@
 mod entry;
 mod error;
 mod hint;
+mod limits;
 mod session;
+
+pub mod embedded;
 
 use std::time::Duration;
 
@@ -18,10 +21,12 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 pub use entry::{
-    Admission, Cancelled, Claim, Claimed, Delivery, Ending, EndingCause, Entry, Phase, Record, Restored, Settled, Settlement, Step, Tick,
+    Admission, Cancelled, Claim, Claimed, Delivery, Ending, EndingCause, Entry, Phase, Record, Restored,
+    Settled, Settlement, Step, Tick,
 };
 pub use error::QueueError;
 pub use hint::Hint;
+pub use limits::Limits;
 pub use session::{Missing, Opened, Session, SessionId, Silent};
 
 use crate::run::{Fence, Place, RunId};

@@ -8,7 +8,9 @@ use marabunta_proto::target::Target;
 use prost::Message;
 use thiserror::Error;
 
-use super::{Durability, GroupId, Overlap, Payload, PayloadHash, Place, Policy, Priority, Run, RunId, TaskId, TaskRef};
+use super::{
+    Durability, GroupId, Overlap, Payload, PayloadHash, Place, Policy, Priority, Run, RunId, TaskId, TaskRef,
+};
 
 /// Bytes that are not a run.
 #[derive(Debug, Error)]
@@ -66,9 +68,15 @@ impl Run {
             Payload::Stored(hash) => (Bytes::new(), Bytes::copy_from_slice(hash.as_bytes())),
         };
         Body {
-            task_id: self.task.as_ref().map_or_else(Bytes::new, |task| Bytes::copy_from_slice(task.id.as_bytes())),
+            task_id: self
+                .task
+                .as_ref()
+                .map_or_else(Bytes::new, |task| Bytes::copy_from_slice(task.id.as_bytes())),
             task_name: self.task.as_ref().map_or_else(String::new, |task| task.name.to_string()),
-            group: self.group.as_ref().map_or_else(Bytes::new, |group| Bytes::copy_from_slice(group.as_bytes())),
+            group: self
+                .group
+                .as_ref()
+                .map_or_else(Bytes::new, |group| Bytes::copy_from_slice(group.as_bytes())),
             place: self.place.to_string(),
             handler: self.handler.to_string(),
             inline,
@@ -109,7 +117,9 @@ impl Run {
             handler: body.handler.parse().map_err(|_| BodyError::Field("handler"))?,
             payload: match &body.stored[..] {
                 [] => Payload::Inline(body.inline),
-                hash => Payload::Stored(PayloadHash::from_bytes(hash).map_err(|_| BodyError::Field("payload"))?),
+                hash => {
+                    Payload::Stored(PayloadHash::from_bytes(hash).map_err(|_| BodyError::Field("payload"))?)
+                }
             },
             priority: Priority::from_number(body.priority.into()).ok_or(BodyError::Field("priority"))?,
             durability: if body.durable { Durability::Durable } else { Durability::Fast },

@@ -50,7 +50,8 @@ impl Lease {
         if head[0] != VERSION {
             return Err(LeaseError("its version is unknown"));
         }
-        let number = |from: usize, to: usize| head[from..to].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+        let number =
+            |from: usize, to: usize| head[from..to].iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
         let durability = match head[29] {
             0 => Durability::Fast,
             1 => Durability::Durable,

@@ -32,7 +32,13 @@ pub enum Next {
 /// What follows an attempt that ended so (`None`: it was never accepted). `cancelled`: the run is to be cancelled. `jitter` is a random number from 0 to 1
 /// that spreads the wait.
 #[must_use]
-pub fn next(policy: &Policy, before: Counters, outcome: Option<Outcome>, cancelled: bool, jitter: f64) -> Next {
+pub fn next(
+    policy: &Policy,
+    before: Counters,
+    outcome: Option<Outcome>,
+    cancelled: bool,
+    jitter: f64,
+) -> Next {
     let mut counters = before;
     match outcome {
         None => counters.unaccepted += 1,
@@ -50,8 +56,12 @@ pub fn next(policy: &Policy, before: Counters, outcome: Option<Outcome>, cancell
         Some(Outcome::Cancelled) => end(State::Cancelled, None),
         Some(Outcome::Rejected) => end(State::Error, Some(Reason::Rejected)),
         Some(Outcome::Failed) if counters.failed > policy.retries => end(State::Error, Some(Reason::Failed)),
-        Some(Outcome::TimedOut) if counters.failed > policy.retries => end(State::Error, Some(Reason::Timeout)),
-        Some(Outcome::Failed | Outcome::TimedOut) => again(backoff(policy.backoff, counters.failed - 1, jitter)),
+        Some(Outcome::TimedOut) if counters.failed > policy.retries => {
+            end(State::Error, Some(Reason::Timeout))
+        }
+        Some(Outcome::Failed | Outcome::TimedOut) => {
+            again(backoff(policy.backoff, counters.failed - 1, jitter))
+        }
         Some(Outcome::Lost) if policy.max_lost == 0 => end(State::Error, Some(Reason::Lost)),
         Some(Outcome::Lost) if counters.lost > policy.max_lost => end(State::Error, Some(Reason::Poison)),
         // The first loss is the host's bad luck; from the second on it may be the run's own doing.
@@ -108,7 +118,11 @@ mod tests {
             (policy(0, 0), None, false, end(State::Error, Some(Reason::Poison)), UNACCEPTED_DELIVERIES),
         ];
         for (policy, outcome, cancelled, ended, attempts) in table {
-            assert_eq!(play(&policy, outcome, cancelled), (ended, attempts), "{policy:?} {outcome:?} {cancelled}");
+            assert_eq!(
+                play(&policy, outcome, cancelled),
+                (ended, attempts),
+                "{policy:?} {outcome:?} {cancelled}"
+            );
         }
     }
 
