@@ -64,14 +64,13 @@ pub(super) fn plan(task: &PlanTask, spec: &TaskSpec, places: &[Place], moment: &
             Some(reason) => skip(&mut planned, task, spec, places, fire, reason.into(), moment),
         }
     }
-    let mut count = 0;
-    for fire in schedule.after(from.max(moment.now)).take_while(|fire| *fire <= moment.until) {
+    let ahead = schedule.after(from.max(moment.now)).take_while(|fire| *fire <= moment.until);
+    for (count, fire) in ahead.enumerate() {
         if count == PLANNED {
             planned.next = Some(fire);
             planned.planned_to = fire - TimeDelta::microseconds(1);
             break;
         }
-        count += 1;
         fire_at(&mut planned, task, spec, places, fire, moment);
     }
     planned
