@@ -10,7 +10,10 @@
 mod entry;
 mod error;
 mod hint;
+mod limits;
 mod session;
+
+pub mod embedded;
 
 use std::time::Duration;
 
@@ -23,6 +26,7 @@ pub use entry::{
 };
 pub use error::QueueError;
 pub use hint::Hint;
+pub use limits::Limits;
 pub use session::{Missing, Opened, Session, SessionId, Silent};
 
 use crate::run::{Fence, Place, RunId};

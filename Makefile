@@ -1,0 +1,42 @@
+# What people and CI run: the targets are the steps of .ci/run.
+# Nothing here needs more than Rust, a C compiler, make and bash; what a step needs beyond that, it says or installs.
+
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+
+## Try it
+
+run: ## Build and start a server on embedded SQLite and one worker; Ctrl-C stops both
+	@scripts/run
+
+build: ## Build the binaries into target/debug
+	$(CARGO) build --locked --workspace
+
+## Check it
+
+test: test-services build ## Install and start what the tests need, and run all of them
+	$(CARGO) test --locked --workspace --features marabunta-tests/services
+
+test-unit: build ## Run the tests that need no MariaDB, Redis or haproxy
+	$(CARGO) test --locked --workspace
+
+test-services: ## Install the servers that the tests start (on Debian, as root)
+	@scripts/install-test-services
+
+fmt: ## Check the format
+	$(CARGO) fmt --all --check
+
+lint: ## Clippy, warnings are errors
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- --deny warnings
+
+deny: ## Check licences, sources and duplicates of the dependencies
+	@scripts/install-cargo-deny
+	$(CARGO) deny --locked check bans licenses sources
+
+check: fmt lint deny test ## All of the above, as CI does
+
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } /^## / { printf "\n%s\n", substr($$0, 4) } \
+	     /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run build test test-unit test-services fmt lint deny check help

@@ -1,0 +1,143 @@
+//! `marabunta worker`, the real daemon.
+
+use std::ffi::OsString;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::process::Process;
+use super::scratch::Scratch;
+use super::server::{clean, exit};
+
+/// How a worker is started. A name alone is one: `"web-1".into()`.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    name: String,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    server: Option<String>,
+}
+
+impl WorkerOptions {
+    /// A worker that runs free commands.
+    pub fn named(name: &str) -> Self {
+        let arguments = vec!["--allow-exec".into()];
+        Self { name: name.to_owned(), arguments, environment: Vec::new(), server: None }
+    }
+
+    /// A label, `role=web`.
+    pub fn label(self, label: &str) -> Self {
+        self.argument("--label").argument(label)
+    }
+
+    /// How many attempts it runs at once.
+    pub fn slots(self, slots: u32) -> Self {
+        self.argument("--slots").argument(slots.to_string())
+    }
+
+    /// One more argument.
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// One more variable.
+    pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Another server than the cluster would give it.
+    pub fn server(mut self, url: &str) -> Self {
+        self.server = Some(url.to_owned());
+        self
+    }
+}
+
+impl From<&str> for WorkerOptions {
+    fn from(name: &str) -> Self {
+        Self::named(name)
+    }
+}
+
+/// A worker. On drop it is killed with its process group; if the test is failing, the end of its log is shown.
+#[derive(Debug)]
+pub struct Worker {
+    process: Mutex<Process>,
+    options: WorkerOptions,
+    server: String,
+    directory: Scratch,
+}
+
+impl Worker {
+    /// Starts it; it connects when it can ([`Cluster::online`](super::Cluster::online) waits for that).
+    pub fn start(server: &str, options: impl Into<WorkerOptions>) -> Self {
+        let options = options.into();
+        let directory = Scratch::new("worker");
+        let server = options.server.clone().unwrap_or_else(|| server.to_owned());
+        let process = spawn(&options, &server, &directory).into();
+        Self { process, options, server, directory }
+    }
+
+    /// Starts it again with the same options and spool, once it has ended.
+    pub fn restart(&self) {
+        assert!(self.process().exited().is_some(), "worker {} is still running", self.name());
+        let process = spawn(&self.options, &self.server, &self.directory);
+        *self.process() = process;
+    }
+
+    pub fn name(&self) -> &str {
+        &self.options.name
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process().pid()
+    }
+
+    /// All that it has logged, over its restarts.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.process().stderr()).into_owned()
+    }
+
+    /// SIGKILL to the daemon alone; what becomes of its children is its own design.
+    pub fn kill(&self) {
+        self.process().kill();
+    }
+
+    /// SIGTERM: an ordered drain. [`exit`](Self::exit) waits for its end.
+    pub fn terminate(&self) {
+        self.process().terminate();
+    }
+
+    /// SIGSTOP: its connections stay and it says nothing.
+    pub fn pause(&self) {
+        self.process().pause();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.process().resume();
+    }
+
+    /// Waits for its end and gives the exit code: 128 + n for one that died of signal n.
+    pub async fn exit(&self) -> i32 {
+        exit(&self.process).await
+    }
+
+    /// Drains it and demands that it says so with exit code 0.
+    pub async fn stop(&self) {
+        self.terminate();
+        assert_eq!(self.exit().await, 0, "a worker that is told to stop exits with 0");
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn spawn(options: &WorkerOptions, server: &str, directory: &Scratch) -> Process {
+    let mut command = clean("marabunta");
+    command.args(["worker", "--server", server, "--name", &options.name]).args(&options.arguments);
+    // Whatever it keeps (its spool) is under its own directory, also when it takes the default from the environment.
+    command.env("HOME", directory.path()).env("XDG_STATE_HOME", directory.join("state"));
+    command.envs(options.environment.iter().cloned()).current_dir(directory.path());
+    Process::service(&format!("worker {}", options.name), &command, &directory.join("log"))
+}
