@@ -20,3 +20,6 @@ pub mod recover;
 pub mod report;
 pub mod submit;
 pub mod workers;
+
+pub mod listen;
+pub mod rpc;
