@@ -50,8 +50,11 @@ async fn a_paused_process_stands_still_until_it_is_resumed() {
     let before = process.stdout().len();
     assert!(process.exited().is_none());
     process.resume();
-    eventually("it ticks again", async || Ok(ensure!(process.stdout().len() > before, "no more ticks")))
-        .await;
+    eventually("it ticks again", async || {
+        ensure!(process.stdout().len() > before, "no more ticks");
+        Ok(())
+    })
+    .await;
 
     process.pause();
     process.kill();

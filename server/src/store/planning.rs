@@ -1,9 +1,20 @@
 //! What the planner needs: which tasks are due or were changed, and one transaction that records what it made of them.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
 
-use super::{Inserted, NewRun, Store, StoreError};
-use crate::run::{RunId, State, TaskId};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use sqlx::any::AnyRow;
+use sqlx::{Any, AnyConnection, Transaction};
+
+use super::columns::read_id;
+use super::payloads::keep;
+use super::retry::{Failure, Retry};
+use super::sql::{LIST, Reader, Statement};
+use super::task_row::{self, COLUMNS, Payloads, TaskRow};
+use super::tasks::payloads_of;
+use super::{NewRun, Store, StoreError};
+use crate::run::{Payload, RunId, TaskId};
 use crate::task::TaskSpec;
 
 /// Whether there is anything to plan.
@@ -25,6 +36,9 @@ pub struct PlanBatch {
     pub now: DateTime<Utc>,
     /// Empty: nothing is due, or others have it.
     pub tasks: Vec<PlanTask>,
+    /// Rows without a proper id, and what is wrong with them.
+    pub(super) nameless: Vec<(String, String)>,
+    pub(super) transaction: Transaction<'static, Any>,
 }
 
 /// A task to plan.
@@ -62,48 +76,162 @@ pub struct Planned {
     pub problem: String,
 }
 
-/// A task's latest run, to be shown beside it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mirror {
-    pub task: TaskId,
-    pub run: RunId,
-    pub state: State,
-    pub started: Option<DateTime<Utc>>,
-    /// How many attempts failed so far.
-    pub retried: u32,
-}
-
 impl Store {
     /// One cheap statement: is there anything to plan up to `until`?
     pub async fn peek(&self, until: DateTime<Utc>) -> Result<Peek, StoreError> {
-        todo!()
+        let mut connection = self.reader().await?;
+        // What is queued ahead is due after now, and only that is looked through for orphans; so embedded the time goes in, not out.
+        let (clock, steady) = self.clock_sql();
+        let mut select = Statement::new(&format!(
+            "SELECT CAST({clock} AS CHAR), EXISTS (SELECT 1 FROM tasks /*! FORCE INDEX (tasks_next_look) */ WHERE next_look <= ?), \
+             EXISTS (SELECT 1 FROM tasks /*! FORCE INDEX (tasks_changed) */ WHERE changed = 1), \
+             EXISTS (SELECT 1 FROM open_runs /*! FORCE INDEX (open_runs_due) */ WHERE due > {clock} AND {ORPHANED})"
+        ));
+        if let Some(steady) = steady {
+            select.bind_time(steady);
+        }
+        select.bind_time(until);
+        if let Some(steady) = steady {
+            select.bind_time(steady);
+        }
+        let row = select.row(&mut connection).await?.ok_or(sqlx::Error::RowNotFound)?;
+        let mut reader = Reader::new(&row);
+        Ok(Peek {
+            now: reader.time()?,
+            due: reader.int()? != 0,
+            changed: reader.int()? != 0,
+            orphaned: reader.int()? != 0,
+        })
     }
 
     /// Locks tasks that were changed or are to be looked at by `until`, at most `limit`, passing over those that others have locked:
     /// to be called until [`Store::peek`] sees nothing more.
     pub async fn plan_batch(&self, until: DateTime<Utc>, limit: u32) -> Result<PlanBatch, StoreError> {
-        todo!()
+        let mut retry = Retry::default();
+        loop {
+            match self.try_plan_batch(until, limit).await {
+                Ok(batch) => return Ok(batch),
+                Err(failure) => retry.after(failure).await?,
+            }
+        }
+    }
+
+    async fn try_plan_batch(&self, until: DateTime<Utc>, limit: u32) -> Result<PlanBatch, Failure> {
+        let mut transaction = self.begin().await?;
+        let mut select = Statement::new(&format!(
+            "SELECT {COLUMNS} FROM tasks /*! FORCE INDEX (tasks_changed) */ WHERE changed = 1 LIMIT ? /*! FOR UPDATE SKIP LOCKED */"
+        ));
+        select.bind(i64::from(limit));
+        let mut rows = read(&select.rows(&mut transaction).await?)?;
+        let left = i64::from(limit) - rows.len() as i64;
+        if left > 0 {
+            let mut select = Statement::new(&format!(
+                "SELECT {COLUMNS} FROM tasks /*! FORCE INDEX (tasks_next_look) */ WHERE next_look <= ? AND changed = 0 ORDER BY next_look \
+                 LIMIT ? /*! FOR UPDATE SKIP LOCKED */"
+            ));
+            select.bind_time(until).bind(left);
+            rows.extend(read(&select.rows(&mut transaction).await?)?);
+        }
+        self.batch(transaction, rows).await
     }
 
     /// Locks this one task, waiting for whoever has it, to plan a change made through the API at once. No task: it is gone.
     pub async fn plan_task(&self, task: TaskId) -> Result<PlanBatch, StoreError> {
-        todo!()
+        let mut retry = Retry::default();
+        loop {
+            match self.try_plan_task(task).await {
+                Ok(batch) => return Ok(batch),
+                Err(failure) => retry.after(failure).await?,
+            }
+        }
+    }
+
+    async fn try_plan_task(&self, task: TaskId) -> Result<PlanBatch, Failure> {
+        let mut transaction = self.begin().await?;
+        let mut select = Statement::new(&format!("SELECT {COLUMNS} FROM tasks WHERE uuid = ? /*! FOR UPDATE */"));
+        select.bind(task.to_string());
+        let rows = read(&select.rows(&mut transaction).await?)?;
+        self.batch(transaction, rows).await
+    }
+
+    async fn batch(&self, mut transaction: Transaction<'static, Any>, rows: Vec<TaskRow>) -> Result<PlanBatch, Failure> {
+        let now = self.now_in(&mut transaction).await?;
+        let payloads = travelling(&mut transaction, now, &rows).await?;
+        let mut ahead = ahead(&mut transaction, now, &rows).await?;
+        let mut batch = PlanBatch { now, tasks: Vec::new(), nameless: Vec::new(), transaction };
+        for row in rows {
+            match (row.id(), row.created()) {
+                (Ok(id), created) => batch.tasks.push(PlanTask {
+                    id,
+                    spec: row.spec(&payloads),
+                    changed: row.changed,
+                    paused: row.paused,
+                    resumed: row.planned_paused && !row.paused,
+                    created: created.unwrap_or(now),
+                    planned_to: row.planned_to(),
+                    ahead: ahead.remove(&row.uuid).unwrap_or_default(),
+                }),
+                (Err(problem), _) => batch.nameless.push((row.uuid, problem)),
+            }
+        }
+        Ok(batch)
     }
 
     /// Runs queued ahead whose task is gone: to be withdrawn from the queue, then by [`Store::withdraw`].
     pub async fn orphans(&self, limit: u32) -> Result<Vec<RunId>, StoreError> {
-        todo!()
-    }
-
-    /// Shows the latest runs beside their tasks. A task that is gone is passed over.
-    pub async fn mirror(&self, latest: Vec<Mirror>) -> Result<(), StoreError> {
-        todo!()
+        let mut connection = self.reader().await?;
+        let now = self.now_in(&mut connection).await?;
+        let mut select = Statement::new(&format!(
+            "SELECT id FROM open_runs /*! FORCE INDEX (open_runs_due) */ WHERE due > ? AND {ORPHANED} LIMIT ?"
+        ));
+        select.bind_time(now).bind(i64::from(limit));
+        let rows = select.rows(&mut connection).await?;
+        Ok(rows.iter().map(|row| read_id(&mut Reader::new(row))).collect::<Result<_, _>>()?)
     }
 }
 
-impl PlanBatch {
-    /// Records all of it at once. What became of each run, in the order of `planned` and of [`Planned::runs`].
-    pub async fn commit(self, planned: Vec<Planned>) -> Result<Vec<Inserted>, StoreError> {
-        todo!()
+/// What tells that a row of `open_runs`, queued ahead, has lost its task.
+const ORPHANED: &str = "fence IS NULL AND task IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.uuid = open_runs.task)";
+
+fn read(rows: &[AnyRow]) -> Result<Vec<TaskRow>, sqlx::Error> {
+    rows.iter().map(TaskRow::read).collect()
+}
+
+/// The payloads of these rows. Long ones, which travel by hash, are kept under it first.
+async fn travelling(connection: &mut AnyConnection, now: DateTime<Utc>, rows: &[TaskRow]) -> Result<Payloads, Failure> {
+    let named = payloads_of(connection, rows).await?;
+    let long = |data: &str| data.len() > Payload::INLINE && !task_row::is_uuid(data);
+    let mut texts: Vec<Bytes> =
+        rows.iter().filter_map(|row| row.payload.clone()).filter(|data| long(data)).map(Bytes::from).collect();
+    let unhashed: Vec<_> = named.iter().filter(|(_, payload)| matches!(payload, Payload::Stored(_))).map(|(uuid, _)| uuid.clone()).collect();
+    for chunk in unhashed.chunks(LIST) {
+        let mut select = Statement::new("SELECT data FROM payloads WHERE hash IS NULL AND uuid IN ");
+        select.list(chunk);
+        for row in select.rows(connection).await? {
+            texts.push(Bytes::from(Reader::new(&row).text()?));
+        }
     }
+    keep(connection, now, &texts).await?;
+    Ok(named)
+}
+
+/// What is queued ahead of those of these tasks that were changed, by their `uuid`.
+async fn ahead(
+    connection: &mut AnyConnection,
+    now: DateTime<Utc>,
+    rows: &[TaskRow],
+) -> Result<BTreeMap<String, Vec<RunId>>, sqlx::Error> {
+    let changed: Vec<_> = rows.iter().filter(|row| row.changed).map(|row| row.uuid.clone()).collect();
+    let mut ahead = BTreeMap::<_, Vec<_>>::new();
+    for chunk in changed.chunks(LIST) {
+        let mut select = Statement::new(
+            "SELECT task, id FROM open_runs /*! FORCE INDEX (open_runs_due) */ WHERE due > ? AND fence IS NULL AND task IN ",
+        );
+        select.bind_time(now).list(chunk);
+        for row in select.rows(connection).await? {
+            let mut reader = Reader::new(&row);
+            ahead.entry(reader.text()?).or_default().push(read_id(&mut reader)?);
+        }
+    }
+    Ok(ahead)
 }
