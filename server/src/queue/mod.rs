@@ -14,6 +14,7 @@ mod limits;
 mod session;
 
 pub mod embedded;
+pub mod redis;
 
 use std::time::Duration;
 
