@@ -223,3 +223,6 @@ impl Board {
 fn started(worker: &Name, lease: &Lease) -> Started {
     Started { run: lease.run, fence: lease.fence, attempt: lease.attempt, worker: worker.clone() }
 }
+
+#[cfg(test)]
+mod tests;

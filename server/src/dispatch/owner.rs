@@ -23,7 +23,7 @@ use super::handle::Link;
 use super::session::HEARTBEAT;
 use super::{ConnectError, Dispatch, Finding, FromWorker, Hello, Started, ToWorker};
 use crate::queue::{Queue, QueueError, Session, SessionId};
-use crate::run::{Fence, Place, RunId};
+use crate::run::{Fence, Lease, Place, RunId};
 use done::Done;
 
 /// How many events may wait for the owner; a session's reader then waits, and its worker with it.
@@ -196,8 +196,7 @@ impl Owner {
             server: self.options.server.clone(),
             instance: hello.instance.clone(),
         };
-        let holding: Vec<(RunId, Fence)> =
-            hello.holding.iter().map(|lease| (lease.run, lease.fence)).collect();
+        let holding = pairs(&hello.holding);
         let queue = self.queue.clone();
         self.jobs.push(Box::pin(async move {
             let found = queue.open(session.clone(), holding).await;
@@ -209,10 +208,11 @@ impl Owner {
     fn reopen(&mut self, worker: &Name, id: SessionId) {
         let Some(live) = self.board.get(worker, id) else { return };
         let (session, holding) = (live.session.clone(), live.holding());
+        let held = pairs(&holding);
         let queue = self.queue.clone();
         self.jobs.push(Box::pin(async move {
-            let found = queue.open(session.clone(), holding).await;
-            Done::Reopened { session, found }
+            let found = queue.open(session.clone(), held).await;
+            Done::Reopened { session, holding, found }
         }));
     }
 
@@ -350,6 +350,10 @@ impl Owner {
 
 fn key(live: &Live) -> (Name, SessionId) {
     (live.session.worker.clone(), live.session.id)
+}
+
+fn pairs(leases: &[Lease]) -> Vec<(RunId, Fence)> {
+    leases.iter().map(|lease| (lease.run, lease.fence)).collect()
 }
 
 /// Whether a session has reached its age. Each has its own, up to a tenth above, by its id.

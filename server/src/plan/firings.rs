@@ -192,3 +192,6 @@ fn run(task: &PlanTask, spec: &TaskSpec, place: &Place, fire: DateTime<Utc>, mom
     };
     NewRun { run, server: moment.server.to_owned(), key: None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,9 +133,8 @@ impl Live {
         Some(Lease { run, fence: held.fence, attempt: held.attempt, durability: held.durability, worker })
     }
 
-    /// What it holds and has accepted.
-    pub fn holding(&self) -> Vec<(RunId, Fence)> {
-        let accepted = self.held.iter().filter(|(_, held)| held.unaccepted_since.is_none());
-        accepted.map(|(run, held)| (*run, held.fence)).collect()
+    /// All that it was given and has not ended, accepted or not.
+    pub fn holding(&self) -> Vec<Lease> {
+        self.held.keys().filter_map(|run| self.lease(*run)).collect()
     }
 }

@@ -10,7 +10,7 @@ use super::{ConnectError, Finding, Hello, Link, Owner, Reach, Started, ToWorker}
 use crate::dispatch::assign::assignments;
 use crate::dispatch::board::Brought;
 use crate::queue::{Claim, Claimed, Opened, QueueError, Record, Session, SessionId};
-use crate::run::{Fence, Lease, Place, RunId};
+use crate::run::{Lease, Place};
 
 pub(super) enum Done {
     Opened {
@@ -23,6 +23,7 @@ pub(super) enum Done {
     },
     Reopened {
         session: Session,
+        holding: Vec<Lease>,
         found: Result<Opened, QueueError>,
     },
     Claimed {
@@ -60,8 +61,8 @@ impl Owner {
                     opened.send(Err(ConnectError::Queue(error.to_string()))).ok();
                 }
             },
-            Done::Reopened { session, found } => match found {
-                Ok(found) => self.compared(&session.worker, session.id, found),
+            Done::Reopened { session, holding, found } => match found {
+                Ok(found) => self.compared(&session.worker, session.id, &holding, found),
                 Err(error) => Self::failed("open a session again", &error),
             },
             Done::Claimed { claims, claimed } => self.claimed(claims, claimed),
@@ -99,7 +100,7 @@ impl Owner {
         self.reach.insert(id, Reach { outbox, stop: stop.clone() });
         self.send(&worker, id, welcome);
         info!(%worker, session = %id, adopted = found.adopted.len(), missing = found.missing.len(), "worker connected");
-        self.compared(&worker, id, found);
+        self.compared(&worker, id, &hello.holding, found);
         if opened.send(Ok(Link { id, stop })).is_err() {
             debug!(%worker, "the worker had gone before its session was open");
             self.close(&worker, id);
@@ -117,14 +118,15 @@ impl Owner {
     }
 
     /// What the queue and the worker hold against each other.
-    fn compared(&mut self, worker: &Name, session: SessionId, found: Opened) {
+    fn compared(&mut self, worker: &Name, session: SessionId, holding: &[Lease], found: Opened) {
         for missing in found.missing {
             self.found.push(Finding::Missing { worker: worker.clone(), missing });
         }
         for (run, fence) in found.unknown {
             self.found.push(Finding::Unknown { worker: worker.clone(), run, fence });
         }
-        let stale: Vec<Lease> = found.stale.iter().map(|(run, fence)| passed(worker, *run, *fence)).collect();
+        let is_stale = |lease: &&Lease| found.stale.contains(&(lease.run, lease.fence));
+        let stale: Vec<Lease> = holding.iter().filter(is_stale).cloned().collect();
         if !stale.is_empty() {
             self.send(worker, session, ToWorker::Abandon(stale));
         }
@@ -222,9 +224,4 @@ impl Owner {
             }
         }
     }
-}
-
-/// A lease that has passed to a later attempt; the worker knows it by run and fence.
-fn passed(worker: &Name, run: RunId, fence: Fence) -> Lease {
-    Lease { run, fence, attempt: 0, durability: crate::run::Durability::Durable, worker: worker.clone() }
 }

@@ -123,7 +123,10 @@ impl Queue for Embedded {
 
     async fn holding(&self, workers: Vec<Name>) -> Result<Vec<u64>, QueueError> {
         Ok(self.with(|state, _| {
-            workers.iter().map(|worker| state.in_flight.get(worker).map_or(0, |runs| runs.len() as u64)).collect()
+            workers
+                .iter()
+                .map(|worker| state.in_flight.get(worker).map_or(0, |runs| runs.len() as u64))
+                .collect()
         }))
     }
 
