@@ -11,7 +11,10 @@ use crate::fixture::{Fixture, elaborate, keyed, new, run, started, succeeded};
 
 pub async fn a_run_is_accepted_once(f: &Fixture) {
     let run = f.run().await;
-    assert_eq!(f.store.insert_runs(vec![new(&run), new(&run)]).await.unwrap(), [Inserted::New, Inserted::Duplicate]);
+    assert_eq!(
+        f.store.insert_runs(vec![new(&run), new(&run)]).await.unwrap(),
+        [Inserted::New, Inserted::Duplicate]
+    );
     assert_eq!(f.store.insert_runs(vec![new(&run)]).await.unwrap(), [Inserted::Duplicate]);
     let view = f.store.run(run.id).await.unwrap().unwrap();
     assert_eq!((view.run, view.state, view.server.as_str()), (run, State::Queued, "s1"));
@@ -22,11 +25,23 @@ pub async fn a_key_is_good_for_one_run(f: &Fixture) {
     let (first, second, third) = (f.run().await, f.run().await, f.run().await);
     let key = "k".repeat(1200);
     assert_eq!(f.store.insert_runs(vec![keyed(&first, &key, 1)]).await.unwrap(), [Inserted::New]);
-    let again = vec![keyed(&first, &key, 1), keyed(&second, &key, 1), keyed(&third, &key, 2), keyed(&second, "K", 1), keyed(&third, "K", 1)];
+    let again = vec![
+        keyed(&first, &key, 1),
+        keyed(&second, &key, 1),
+        keyed(&third, &key, 2),
+        keyed(&second, "K", 1),
+        keyed(&third, "K", 1),
+    ];
     let repeated = |run: &Run, same| Inserted::Repeated { run: run.id, same };
     assert_eq!(
         f.store.insert_runs(again).await.unwrap(),
-        [repeated(&first, true), repeated(&first, true), repeated(&first, false), Inserted::New, repeated(&second, true)]
+        [
+            repeated(&first, true),
+            repeated(&first, true),
+            repeated(&first, false),
+            Inserted::New,
+            repeated(&second, true)
+        ]
     );
     assert_eq!(f.state(&third).await, None);
 
@@ -64,7 +79,11 @@ pub async fn what_starts_is_marked_and_an_older_fence_changes_nothing(f: &Fixtur
         items.push(started(&unknown, 9));
         f.store.mark_running(items).await.unwrap();
         let open = f.store.open_runs(None, 10).await.unwrap();
-        assert_eq!((open.len(), open[0].state, open[0].fence), (1, State::Running, Some(Fence(expected))), "{fences:?}");
+        assert_eq!(
+            (open.len(), open[0].state, open[0].fence),
+            (1, State::Running, Some(Fence(expected))),
+            "{fences:?}"
+        );
     }
     f.store.end_attempts(vec![succeeded(&run, 7)]).await.unwrap();
     f.store.mark_running(vec![started(&run, 8)]).await.unwrap();
@@ -82,7 +101,10 @@ pub async fn open_runs_are_listed_to_rebuild_a_queue(f: &Fixture) {
     let second = f.store.open_runs(Some(first[2].run.id), 3).await.unwrap();
     let open = [first, second].concat();
     assert_eq!(open.iter().map(|open| open.run.clone()).collect::<Vec<_>>(), runs);
-    assert_eq!(open.iter().map(|open| open.cancelled).collect::<Vec<_>>(), [false, false, false, true, false]);
+    assert_eq!(
+        open.iter().map(|open| open.cancelled).collect::<Vec<_>>(),
+        [false, false, false, true, false]
+    );
     assert!(open.iter().all(|open| open.state == State::Todo && open.ready == now + TimeDelta::hours(1)));
 
     assert_eq!(f.store.unsettled(Duration::from_secs(3600), None, 10).await.unwrap(), []);

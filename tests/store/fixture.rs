@@ -6,8 +6,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use marabunta_proto::name::Name;
 use marabunta_server::run::{
-    AttemptEnd, Counters, Durability, Fence, GroupId, Key, Next, Outcome, Overlap, Payload, Place, Policy, Priority, Reason, Run, RunId,
-    State, TaskRef,
+    AttemptEnd, Counters, Durability, Fence, GroupId, Key, Next, Outcome, Overlap, Payload, Place, Policy,
+    Priority, Reason, Run, RunId, State, TaskRef,
 };
 use marabunta_server::store::{EndedAttempt, EndedRun, NewRun, Started, Store, StoreOptions, StoreUrl};
 use marabunta_server::task::{CatchUp, Task, TaskSpec};
@@ -176,7 +176,12 @@ pub fn ended(run: &Run, fence: u64, outcome: Outcome, next: Next) -> EndedAttemp
 }
 
 pub fn succeeded(run: &Run, fence: u64) -> EndedAttempt {
-    ended(run, fence, Outcome::Succeeded, Next::End { state: State::Done, reason: None, counters: Counters::default() })
+    ended(
+        run,
+        fence,
+        Outcome::Succeeded,
+        Next::End { state: State::Done, reason: None, counters: Counters::default() },
+    )
 }
 
 pub fn lost(run: &Run, fence: u64) -> EndedAttempt {

@@ -11,7 +11,10 @@ pub async fn pages_hold_each_run_once_newest_first(f: &Fixture) {
     // Open and ended ones in turn, three accepted at each moment.
     let runs: Vec<Run> = (0..30).map(|n| run(now - TimeDelta::seconds(n / 3))).collect();
     f.store.insert_runs(runs.iter().map(new).collect()).await.unwrap();
-    f.store.end_runs(runs.iter().step_by(2).map(|run| ended_run(run, State::Expired)).collect()).await.unwrap();
+    f.store
+        .end_runs(runs.iter().step_by(2).map(|run| ended_run(run, State::Expired)).collect())
+        .await
+        .unwrap();
     let mut expected: Vec<_> = runs.iter().map(|run| (run.created, run.id)).collect();
     expected.sort();
     expected.reverse();
@@ -35,7 +38,8 @@ pub async fn each_filter_finds_what_it_names(f: &Fixture) {
     let now = f.store.now().await.unwrap();
     let odd = elaborate(now, &task);
     let plain = run(now - TimeDelta::hours(1));
-    let renamed = Run { task: Some(TaskRef { id: task.id, name: name("before") }), ..run(now - TimeDelta::hours(2)) };
+    let renamed =
+        Run { task: Some(TaskRef { id: task.id, name: name("before") }), ..run(now - TimeDelta::hours(2)) };
     let gone = run(now - TimeDelta::hours(3));
     f.store.insert_runs([&odd, &plain, &renamed, &gone].map(new).to_vec()).await.unwrap();
     f.store.mark_running(vec![started(&renamed, 3)]).await.unwrap();
@@ -58,7 +62,10 @@ pub async fn each_filter_finds_what_it_names(f: &Fixture) {
         (RunFilter { group: odd.group, ..all() }, vec![&odd]),
         (RunFilter { since: Some(plain.created), ..all() }, vec![&odd, &plain]),
         (RunFilter { until: Some(plain.created), ..all() }, vec![&renamed, &gone]),
-        (RunFilter { since: Some(renamed.created), until: Some(odd.created), ..states(&[State::Queued]) }, vec![&plain]),
+        (
+            RunFilter { since: Some(renamed.created), until: Some(odd.created), ..states(&[State::Queued]) },
+            vec![&plain],
+        ),
     ];
     for (filter, expected) in table {
         let page = f.store.runs(&filter, None, 10).await.unwrap();
@@ -74,7 +81,8 @@ pub async fn a_running_attempt_is_shown_as_the_last(f: &Fixture) {
     f.store.end_attempts(vec![crate::fixture::lost(&run, 5)]).await.unwrap();
     f.store.mark_running(vec![started(&run, 6)]).await.unwrap();
     let view = f.store.run(run.id).await.unwrap().unwrap();
-    let attempts: Vec<_> = view.attempts.iter().map(|attempt| (attempt.fence.0, attempt.outcome.is_some())).collect();
+    let attempts: Vec<_> =
+        view.attempts.iter().map(|attempt| (attempt.fence.0, attempt.outcome.is_some())).collect();
     assert_eq!(attempts, [(5, true), (6, false)]);
 }
 

@@ -14,7 +14,9 @@ pub async fn facts_are_made_once_whoever_asks_first(f: &Fixture) {
     let mut servers = JoinSet::new();
     for default in 1..=6 {
         let store = f.another().await;
-        servers.spawn(async move { (store.shards(default).await.unwrap(), store.installation().await.unwrap()) });
+        servers.spawn(
+            async move { (store.shards(default).await.unwrap(), store.installation().await.unwrap()) },
+        );
     }
     let mut facts = servers.join_all().await;
     facts.dedup();
@@ -48,7 +50,10 @@ pub async fn a_worker_is_registered_and_drained(f: &Fixture) {
     assert!(!f.store.set_draining(&name("x"), true).await.unwrap());
     assert!(f.store.register(worker("w", "db")).await.unwrap());
     let again = f.store.worker(&name("w")).await.unwrap().unwrap();
-    assert_eq!((again.registration, again.registered, again.draining), (worker("w", "db"), first.registered, true));
+    assert_eq!(
+        (again.registration, again.registered, again.draining),
+        (worker("w", "db"), first.registered, true)
+    );
     assert!(again.connected >= first.connected);
 }
 
@@ -81,12 +86,21 @@ pub async fn workers_are_found_by_selector_and_page(f: &Fixture) {
 
 pub async fn long_payloads_are_kept_by_hash(f: &Fixture) {
     let long = Bytes::from(format!("\"{}é\"", "x".repeat(100_000)));
-    let (most, more) = (Bytes::from(" ".repeat(Payload::INLINE)), Bytes::from(" ".repeat(Payload::INLINE + 1)));
+    let (most, more) =
+        (Bytes::from(" ".repeat(Payload::INLINE)), Bytes::from(" ".repeat(Payload::INLINE + 1)));
     let given = vec![long.clone(), most.clone(), more.clone(), long.clone()];
     let (hash, more_hash) = (PayloadHash::of(&long), PayloadHash::of(&more));
     for _ in 0..2 {
         let payloads = f.store.intern(given.clone()).await.unwrap();
-        assert_eq!(payloads, [Payload::Stored(hash), Payload::Inline(most.clone()), Payload::Stored(more_hash), Payload::Stored(hash)]);
+        assert_eq!(
+            payloads,
+            [
+                Payload::Stored(hash),
+                Payload::Inline(most.clone()),
+                Payload::Stored(more_hash),
+                Payload::Stored(hash)
+            ]
+        );
     }
     assert_eq!(f.store.payload(hash).await.unwrap(), Some(long));
     assert_eq!(f.store.payload(PayloadHash::of(b"")).await.unwrap(), None);
@@ -96,7 +110,18 @@ pub async fn long_payloads_are_kept_by_hash(f: &Fixture) {
 }
 
 pub async fn several_servers_open_an_empty_store_at_once(f: &Fixture) {
-    for table in ["payloads", "tasks", "open_runs", "runs", "attempts", "idempotency", "messages", "workers", "meta", "_sqlx_migrations"] {
+    for table in [
+        "payloads",
+        "tasks",
+        "open_runs",
+        "runs",
+        "attempts",
+        "idempotency",
+        "messages",
+        "workers",
+        "meta",
+        "_sqlx_migrations",
+    ] {
         f.sql(&format!("DROP TABLE {table}")).await;
     }
     if f.store.is_embedded() {

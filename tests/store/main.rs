@@ -13,6 +13,8 @@ mod house;
 mod messages;
 mod planning;
 mod prune;
+#[cfg(feature = "services")]
+mod restart;
 mod tasks;
 
 macro_rules! contract {

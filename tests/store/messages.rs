@@ -44,7 +44,8 @@ pub async fn a_reader_goes_on_where_it_stopped(f: &Fixture) {
         after = Some((last.fence, last.number));
         seen.extend(messages.iter().map(|stored| (stored.fence.0, stored.number, stored.message.data[0])));
     }
-    let expected: Vec<_> = [5, 6].into_iter().flat_map(|fence| (0..100).map(move |n| (fence, n, n as u8))).collect();
+    let expected: Vec<_> =
+        [5, 6].into_iter().flat_map(|fence| (0..100).map(move |n| (fence, n, n as u8))).collect();
     assert_eq!(seen, expected);
 }
 

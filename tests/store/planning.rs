@@ -26,7 +26,11 @@ async fn settle(store: &Store) -> Vec<TaskId> {
     loop {
         let batch = store.plan_batch(now, 2).await.unwrap();
         let ids: Vec<_> = batch.tasks.iter().map(|task| task.id).collect();
-        let planned = batch.tasks.iter().map(|task| Planned { problem: problem(task), ..nothing(task.id, now) }).collect();
+        let planned = batch
+            .tasks
+            .iter()
+            .map(|task| Planned { problem: problem(task), ..nothing(task.id, now) })
+            .collect();
         batch.commit(planned).await.unwrap();
         if ids.is_empty() {
             return seen;
@@ -71,10 +75,33 @@ pub async fn every_edit_by_plain_sql_is_found(f: &Fixture) {
     f.task("b", "@hourly").await;
     settle(&f.store).await;
     for edit in [
-        "name = 'c'", "target = 'Web'", "target = 'web'", "target = 'any'", "`when` = '* * * * *'", "payload = NULL", "payload = ''",
-        "payload = 'null'", "timezone = 'UTC'", "handler = 'h'", "retries = 1", "backoff = '2s'", "max_lost = 0", "timeout = NULL",
-        "timeout = '1s'", "expires = '1s'", "priority = 'low'", "catch_up = 'none'", "catch_up_max = 1", "overlap = 'queue'",
-        "splay = '1m'", "start_deadline = NULL", "paused = 1", "paused = 0", "payload = '\"é\"'", "payload = '\"e\"'", "payload = '\"e\" '",
+        "name = 'c'",
+        "target = 'Web'",
+        "target = 'web'",
+        "target = 'any'",
+        "`when` = '* * * * *'",
+        "payload = NULL",
+        "payload = ''",
+        "payload = 'null'",
+        "timezone = 'UTC'",
+        "handler = 'h'",
+        "retries = 1",
+        "backoff = '2s'",
+        "max_lost = 0",
+        "timeout = NULL",
+        "timeout = '1s'",
+        "expires = '1s'",
+        "priority = 'low'",
+        "catch_up = 'none'",
+        "catch_up_max = 1",
+        "overlap = 'queue'",
+        "splay = '1m'",
+        "start_deadline = NULL",
+        "paused = 1",
+        "paused = 0",
+        "payload = '\"é\"'",
+        "payload = '\"e\"'",
+        "payload = '\"e\" '",
     ] {
         f.sql(&format!("UPDATE tasks SET {edit} WHERE uuid = '{}'", task.id)).await;
         assert_eq!(settle(&f.store).await, [task.id], "{edit}");
@@ -89,7 +116,10 @@ pub async fn what_is_mirrored_is_no_edit(f: &Fixture) {
     let now = f.store.now().await.unwrap();
     let latest = |task, state| Mirror { task, run: run(now).id, state, started: Some(now), retried: 2 };
     let (first, second) = (latest(a.id, State::Running), latest(b.id, State::Error));
-    f.store.mirror(vec![latest(a.id, State::Queued), first.clone(), second, latest(TaskId::new(), State::Done)]).await.unwrap();
+    f.store
+        .mirror(vec![latest(a.id, State::Queued), first.clone(), second, latest(TaskId::new(), State::Done)])
+        .await
+        .unwrap();
     assert!(!f.store.peek(now).await.unwrap().changed);
     let last = f.store.task("a").await.unwrap().unwrap().unwrap().last.unwrap();
     assert_eq!((last.run, last.state, last.started), (first.run, State::Running, Some(now)));
@@ -156,7 +186,11 @@ pub async fn what_is_queued_ahead_is_given_back_when_its_task_changes(f: &Fixtur
     settle(&f.store).await;
     let now = f.store.now().await.unwrap();
     let ahead = firing(task.id, now + TimeDelta::hours(1));
-    let runs = vec![ahead.clone(), firing(other.id, now + TimeDelta::hours(1)), firing(task.id, now - TimeDelta::hours(1))];
+    let runs = vec![
+        ahead.clone(),
+        firing(other.id, now + TimeDelta::hours(1)),
+        firing(task.id, now - TimeDelta::hours(1)),
+    ];
     f.store.insert_runs(runs).await.unwrap();
     let batch = f.store.plan_task(task.id).await.unwrap();
     assert_eq!((batch.tasks.len(), batch.tasks[0].changed, batch.tasks[0].ahead.len()), (1, false, 0));
@@ -166,7 +200,8 @@ pub async fn what_is_queued_ahead_is_given_back_when_its_task_changes(f: &Fixtur
     assert_eq!((batch.tasks.len(), &batch.tasks[0].ahead), (1, &vec![ahead.run.id]));
     // Withdrawn and planned again under the same id.
     let changed = NewRun { run: Run { handler: name("h"), ..ahead.run.clone() }, ..ahead.clone() };
-    let planned = Planned { runs: vec![changed.clone()], withdrawn: vec![ahead.run.id], ..nothing(task.id, now) };
+    let planned =
+        Planned { runs: vec![changed.clone()], withdrawn: vec![ahead.run.id], ..nothing(task.id, now) };
     assert_eq!(batch.commit(vec![planned]).await.unwrap(), [Inserted::New]);
     assert_eq!(f.store.run(ahead.run.id).await.unwrap().unwrap().run, changed.run);
 }
@@ -175,8 +210,12 @@ pub async fn a_deleted_task_leaves_orphans(f: &Fixture) {
     let (task, stays) = (f.task("a", "@hourly").await, f.task("b", "@hourly").await);
     settle(&f.store).await;
     let now = f.store.now().await.unwrap();
-    let (ahead, due) = (firing(task.id, now + TimeDelta::hours(1)), firing(task.id, now - TimeDelta::hours(1)));
-    let others = [new(&Run { due: now + TimeDelta::hours(1), ..run(now) }), firing(stays.id, now + TimeDelta::hours(1))];
+    let (ahead, due) =
+        (firing(task.id, now + TimeDelta::hours(1)), firing(task.id, now - TimeDelta::hours(1)));
+    let others = [
+        new(&Run { due: now + TimeDelta::hours(1), ..run(now) }),
+        firing(stays.id, now + TimeDelta::hours(1)),
+    ];
     f.store.insert_runs([vec![ahead.clone(), due], others.to_vec()].concat()).await.unwrap();
     assert!(!f.store.peek(now).await.unwrap().orphaned);
     f.sql("DELETE FROM tasks WHERE name = 'a'").await;
@@ -192,7 +231,10 @@ pub async fn a_bad_row_gets_its_problem_and_is_left_alone(f: &Fixture) {
     f.sql("INSERT INTO tasks (uuid, name, target) VALUES ('me', 'c', 'any')").await;
     settle(&f.store).await;
     assert!(!f.store.peek(f.store.now().await.unwrap()).await.unwrap().changed);
-    assert_eq!(f.number("SELECT COUNT(*) FROM tasks WHERE problem LIKE 'when: %' OR problem LIKE 'uuid: %'").await, 2);
+    assert_eq!(
+        f.number("SELECT COUNT(*) FROM tasks WHERE problem LIKE 'when: %' OR problem LIKE 'uuid: %'").await,
+        2
+    );
     f.sql("UPDATE tasks SET `when` = '@daily' WHERE name = 'a'").await;
     assert_eq!(settle(&f.store).await.len(), 1);
     assert_eq!(f.store.task("a").await.unwrap().unwrap().unwrap().problem, "");
@@ -200,7 +242,13 @@ pub async fn a_bad_row_gets_its_problem_and_is_left_alone(f: &Fixture) {
 
 pub async fn a_resumed_task_is_told_from_one_that_was_never_paused(f: &Fixture) {
     let task = f.task("a", "@hourly").await;
-    for (edit, paused, resumed) in [("retries = 1", false, false), ("paused = 1", true, false), ("retries = 2", true, false), ("paused = 0", false, true), ("retries = 3", false, false)] {
+    for (edit, paused, resumed) in [
+        ("retries = 1", false, false),
+        ("paused = 1", true, false),
+        ("retries = 2", true, false),
+        ("paused = 0", false, true),
+        ("retries = 3", false, false),
+    ] {
         settle(&f.store).await;
         f.sql(&format!("UPDATE tasks SET {edit}")).await;
         let batch = f.store.plan_task(task.id).await.unwrap();
@@ -217,7 +265,12 @@ pub async fn a_long_payload_written_by_plain_sql_travels_by_hash(f: &Fixture) {
     f.sql("INSERT INTO tasks (name, target, payload) SELECT 'b', 'any', uuid FROM payloads").await;
     let now = f.store.now().await.unwrap();
     let batch = f.store.plan_batch(now, 10).await.unwrap();
-    let mut payloads: Vec<_> = batch.tasks.iter().map(|task| task.spec.clone().unwrap()).map(|spec| (spec.name, spec.payload)).collect();
+    let mut payloads: Vec<_> = batch
+        .tasks
+        .iter()
+        .map(|task| task.spec.clone().unwrap())
+        .map(|spec| (spec.name, spec.payload))
+        .collect();
     payloads.sort_by_key(|(name, _)| name.clone());
     let planned = batch.tasks.iter().map(|task| nothing(task.id, now)).collect();
     batch.commit(planned).await.unwrap();

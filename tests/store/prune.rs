@@ -46,19 +46,27 @@ pub async fn history_is_bounded_by_age(f: &Fixture) {
 pub async fn what_pruned_runs_had_goes_with_them(f: &Fixture) {
     let long = |letter: &str| Bytes::from(format!("\"{}\"", letter.repeat(5000)));
     let payloads = f.store.intern(vec![long("a"), long("b"), long("c")]).await.unwrap();
-    let spec = marabunta_server::task::TaskSpec { payload: payloads[1].clone(), ..crate::fixture::spec("t", "@hourly") };
+    let spec = marabunta_server::task::TaskSpec {
+        payload: payloads[1].clone(),
+        ..crate::fixture::spec("t", "@hourly")
+    };
     f.store.create_task(&spec, false).await.unwrap();
     let with = |run: Run, payload: &Payload| Run { payload: payload.clone(), ..run };
     let (gone, open) = (with(f.run().await, &payloads[0]), with(f.run().await, &payloads[2]));
     f.store.insert_runs(vec![keyed(&gone, "k", 1), new(&open)]).await.unwrap();
     let message = Message { kind: MessageKind::Stdout, data: Bytes::from_static(b"x"), time: gone.created };
-    f.store.append(vec![MessageBatch { run: gone.id, fence: Fence(5), first: 0, messages: vec![message] }]).await.unwrap();
+    f.store
+        .append(vec![MessageBatch { run: gone.id, fence: Fence(5), first: 0, messages: vec![message] }])
+        .await
+        .unwrap();
     f.store.end_attempts(vec![succeeded(&gone, 5)]).await.unwrap();
     for edit in ["runs SET created", "payloads SET cdate", "idempotency SET cdate"] {
         f.sql(&format!("UPDATE {edit} = '2020-01-01 00:00:00.000000'")).await;
     }
     assert_eq!(prune(f, Retention { age: Some(Duration::from_secs(86400)), count: None }).await, 1);
-    for (table, left) in [("runs", 0), ("attempts", 0), ("messages", 0), ("idempotency", 0), ("payloads", 2), ("open_runs", 1)] {
+    for (table, left) in
+        [("runs", 0), ("attempts", 0), ("messages", 0), ("idempotency", 0), ("payloads", 2), ("open_runs", 1)]
+    {
         assert_eq!(f.number(&format!("SELECT COUNT(*) FROM {table}")).await, left, "{table}");
     }
 }

@@ -13,9 +13,21 @@ use crate::fixture::{Fixture, name, spec};
 pub async fn a_task_is_read_as_it_was_written(f: &Fixture) {
     let every = [
         spec("a", "*/5 9-17 * * MON-FRI"),
-        TaskSpec { payload: Payload::Inline(Bytes::from("\"".repeat(2) + &" ".repeat(4000))), ..spec("b", "@every 1h30m") },
-        TaskSpec { policy: Policy::default(), splay: Duration::ZERO, start_deadline: None, ..spec("c", "now") },
-        TaskSpec { catch_up: CatchUp::None, description: String::new(), ..spec("d", "@at 2026-03-07T02:30:00Z") },
+        TaskSpec {
+            payload: Payload::Inline(Bytes::from("\"".repeat(2) + &" ".repeat(4000))),
+            ..spec("b", "@every 1h30m")
+        },
+        TaskSpec {
+            policy: Policy::default(),
+            splay: Duration::ZERO,
+            start_deadline: None,
+            ..spec("c", "now")
+        },
+        TaskSpec {
+            catch_up: CatchUp::None,
+            description: String::new(),
+            ..spec("d", "@at 2026-03-07T02:30:00Z")
+        },
     ];
     for spec in every {
         let task = f.store.create_task(&spec, true).await.unwrap();
@@ -57,7 +69,11 @@ pub async fn equal_payloads_are_stored_once(f: &Fixture) {
     let long = Bytes::from(format!("\"{}\"", "x".repeat(5000)));
     let payload = f.store.intern(vec![long.clone()]).await.unwrap().remove(0);
     assert_eq!(payload, Payload::Stored(PayloadHash::of(&long)));
-    let task = f.store.create_task(&TaskSpec { payload: payload.clone(), ..spec("d", "@hourly") }, false).await.unwrap();
+    let task = f
+        .store
+        .create_task(&TaskSpec { payload: payload.clone(), ..spec("d", "@hourly") }, false)
+        .await
+        .unwrap();
     assert_eq!(task.spec.payload, payload);
     assert_eq!(f.number("SELECT COUNT(*) FROM payloads").await, 2);
 }
@@ -75,7 +91,11 @@ pub async fn tasks_are_listed_by_name_and_prefix(f: &Fixture) {
         let (mut names, mut after) = (vec![], None::<String>);
         loop {
             let page = f.store.tasks(prefix, after.as_deref(), size).await.unwrap();
-            names.extend(page.tasks.into_iter().map(|task| task.map_or_else(|bad| bad.name, |task| task.spec.name.to_string())));
+            names.extend(
+                page.tasks
+                    .into_iter()
+                    .map(|task| task.map_or_else(|bad| bad.name, |task| task.spec.name.to_string())),
+            );
             after = page.next;
             if after.is_none() {
                 break;
@@ -107,7 +127,10 @@ pub async fn a_row_of_plain_sql_needs_four_columns(f: &Fixture) {
     let (a, b) = (task("a").await, task("b").await);
     assert_eq!(a.spec.payload, Payload::Inline(Bytes::from_static(b"{\"argv\":[\"true\"]}")));
     assert_eq!(b.spec.payload, Payload::Inline(Bytes::from_static(b"{\"argv\":[\"false\"]}")));
-    assert_eq!((a.spec.handler.as_str(), a.spec.policy.clone(), a.paused), ("exec", Policy::default(), false));
+    assert_eq!(
+        (a.spec.handler.as_str(), a.spec.policy.clone(), a.paused),
+        ("exec", Policy::default(), false)
+    );
     assert_eq!((b.spec.when, b.spec.catch_up, b.spec.timezone), (When::Now, CatchUp::Latest, chrono_tz::UTC));
     let age = f.store.now().await.unwrap() - a.created;
     assert!(age.num_seconds().abs() < 600, "{age}");
@@ -140,7 +163,11 @@ pub async fn a_bad_row_names_its_column(f: &Fixture) {
         f.sql("INSERT INTO tasks (name, target, `when`) VALUES ('a', 'web-1', '@hourly')").await;
         f.sql(&format!("UPDATE tasks SET {column} = {value}")).await;
         let page = f.store.tasks("", None, 10).await.unwrap();
-        let bad = page.tasks.into_iter().find_map(Result::err).unwrap_or_else(|| panic!("{column} = {value} is read"));
+        let bad = page
+            .tasks
+            .into_iter()
+            .find_map(Result::err)
+            .unwrap_or_else(|| panic!("{column} = {value} is read"));
         assert!(bad.problem.starts_with(column.trim_matches('`')), "{column} = {value}: {}", bad.problem);
         f.sql("DELETE FROM tasks").await;
     }
