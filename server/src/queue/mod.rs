@@ -10,7 +10,11 @@
 mod entry;
 mod error;
 mod hint;
+mod limits;
 mod session;
+
+pub mod embedded;
+pub mod redis;
 
 use std::time::Duration;
 
@@ -23,6 +27,7 @@ pub use entry::{
 };
 pub use error::QueueError;
 pub use hint::Hint;
+pub use limits::Limits;
 pub use session::{Missing, Opened, Session, SessionId, Silent};
 
 use crate::run::{Fence, Place, RunId};
@@ -81,6 +86,9 @@ pub trait Queue: Send + Sync + 'static {
 
     /// The sessions of these workers; `None` for one that is not connected.
     async fn sessions(&self, workers: Vec<Name>) -> Result<Vec<Option<Session>>, QueueError>;
+
+    /// How many runs are in flight for each of these workers.
+    async fn holding(&self, workers: Vec<Name>) -> Result<Vec<u64>, QueueError>;
 
     /// Every `any(..)` place that may have something to claim.
     async fn selectors(&self) -> Result<Vec<Place>, QueueError>;

@@ -13,6 +13,11 @@ use crate::run::{Fence, RunId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub Uuid);
 
+impl SessionId {
+    /// No session at all: that of a run which was in flight when the queue was lost.
+    pub const NONE: Self = Self(Uuid::nil());
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -1,0 +1,77 @@
+//! One open run, and the stage it is in.
+
+use tokio::time::Instant;
+
+use crate::queue::{EndingCause, Entry, SessionId};
+use crate::run::{Counters, Fence, Overlap, Place};
+use marabunta_proto::name::Name;
+
+/// An open run.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub entry: Entry,
+    /// Its turn among those in its place and of its urgency: given when it is first released, kept for good.
+    pub turn: u64,
+    pub fence: Option<Fence>,
+    pub attempt: u32,
+    pub counters: Counters,
+    pub cancelled: bool,
+    pub followed: bool,
+    /// When it is given up; `None` once it was accepted.
+    pub expires: Option<Instant>,
+    /// To whom the latest attempt was given.
+    pub holder: Option<(Name, SessionId)>,
+    pub stage: Stage,
+}
+
+/// Where an open run is: in exactly one of these, and in the index that goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Due(Instant),
+    Behind,
+    Ready,
+    InFlight { accepted: bool },
+    Ending { cause: EndingCause, offer: Instant },
+}
+
+/// What runs of one overlap key share in one place.
+pub(super) type Slot = (Place, String);
+
+impl Stage {
+    /// It waits for something, and may expire meanwhile.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::Due(_) | Self::Behind | Self::Ready)
+    }
+}
+
+impl Open {
+    /// A run that has nothing behind it and is in no index yet.
+    pub fn new(entry: Entry, now: Instant) -> Self {
+        let due = now + entry.delay;
+        Self {
+            turn: 0,
+            fence: None,
+            attempt: 0,
+            counters: Counters::default(),
+            cancelled: false,
+            followed: false,
+            expires: entry.expires.map(|after| due + after),
+            holder: None,
+            stage: Stage::Due(due),
+            entry,
+        }
+    }
+
+    /// The slot it needs before it is released; `None` for one that may overlap with any.
+    pub fn slot(&self) -> Option<(Overlap, Slot)> {
+        match &self.entry.overlap {
+            None | Some((Overlap::Allow, _)) => None,
+            Some((policy, key)) => Some((*policy, (self.entry.place.clone(), key.clone()))),
+        }
+    }
+
+    /// It was never accepted and its time is over.
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|at| at <= now)
+    }
+}

@@ -1,0 +1,201 @@
+//! The lock around [`State`], and the hints that leave it.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::state::State;
+use crate::queue::{
+    Admission, Cancelled, Claim, Claimed, Entry, Hint, Limits, Opened, Queue, QueueError, Record, Restored,
+    Session, SessionId, Settled, Settlement, Silent, Tick,
+};
+use crate::run::{Fence, Place, RunId};
+use marabunta_proto::name::Name;
+
+/// A receiver that falls behind by more than this has lost hints, and is told so.
+const HINTS: usize = 4096;
+
+/// The queue of a server that stands alone.
+pub struct Embedded {
+    state: Mutex<State>,
+    hints: broadcast::Sender<Hint>,
+}
+
+impl Embedded {
+    /// An empty queue. Needs no runtime, but its time is that of the runtime in which it is called.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let wall = u64::try_from(crate::clock::wall().timestamp_micros()).unwrap_or(0);
+        let state = Mutex::new(State::new(limits, Instant::now(), wall));
+        Self { state, hints: broadcast::Sender::new(HINTS) }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let (done, hints) = {
+            let mut state = self.state.lock().expect("nothing panics while it holds the queue");
+            let done = work(&mut state, Instant::now());
+            (done, std::mem::take(&mut state.hints))
+        };
+        hints.into_iter().for_each(|hint| self.tell(hint));
+        done
+    }
+
+    fn tell(&self, hint: Hint) {
+        // An error says that nobody listens, which is allowed.
+        self.hints.send(hint).ok();
+    }
+}
+
+#[async_trait]
+impl Queue for Embedded {
+    fn shards(&self) -> u16 {
+        1
+    }
+
+    async fn enqueue(&self, entries: Vec<Entry>) -> Result<Vec<Admission>, QueueError> {
+        Ok(self.with(|state, now| entries.into_iter().map(|entry| state.enqueue(entry, now)).collect()))
+    }
+
+    async fn claim(&self, claims: Vec<Claim>) -> Result<Vec<Claimed>, QueueError> {
+        Ok(self.with(|state, now| claims.iter().map(|claim| state.claim(claim, now)).collect()))
+    }
+
+    async fn accept(&self, runs: Vec<(RunId, Fence)>) -> Result<Vec<bool>, QueueError> {
+        Ok(self.with(|state, _| runs.into_iter().map(|(run, fence)| state.accept(run, fence)).collect()))
+    }
+
+    async fn look(&self, runs: Vec<RunId>) -> Result<Vec<Option<Record>>, QueueError> {
+        Ok(self.with(|state, now| {
+            runs.iter().map(|run| state.runs.get(run).map(|open| state.record(open, now))).collect()
+        }))
+    }
+
+    async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<Settled>, QueueError> {
+        Ok(self.with(|state, now| settlements.into_iter().map(|one| state.settle(one, now)).collect()))
+    }
+
+    async fn results(&self, runs: Vec<RunId>) -> Result<Vec<Option<Bytes>>, QueueError> {
+        Ok(self.with(|state, now| runs.into_iter().map(|run| state.results.get(run, now)).collect()))
+    }
+
+    async fn cancel(&self, runs: Vec<RunId>) -> Result<Vec<Cancelled>, QueueError> {
+        Ok(self.with(|state, now| runs.into_iter().map(|run| state.cancel(run, now)).collect()))
+    }
+
+    async fn withdraw(&self, runs: Vec<RunId>) -> Result<Vec<bool>, QueueError> {
+        Ok(self.with(|state, _| runs.into_iter().map(|run| state.withdraw(run)).collect()))
+    }
+
+    async fn tick(&self) -> Result<Tick, QueueError> {
+        Ok(self.with(State::tick))
+    }
+
+    async fn open(&self, session: Session, holding: Vec<(RunId, Fence)>) -> Result<Opened, QueueError> {
+        Ok(self.with(|state, now| state.open(session, holding, now)))
+    }
+
+    async fn renew(&self, sessions: Vec<(Name, SessionId)>) -> Result<Vec<bool>, QueueError> {
+        Ok(self.with(|state, now| {
+            let deadline = now + state.limits.life;
+            sessions.iter().map(|(worker, id)| state.sessions.renew(worker, *id, deadline)).collect()
+        }))
+    }
+
+    async fn close(&self, worker: Name, session: SessionId) -> Result<(), QueueError> {
+        self.with(|state, now| {
+            let deadline = now + state.limits.grace;
+            state.sessions.close(&worker, session, deadline);
+        });
+        Ok(())
+    }
+
+    async fn reap(&self) -> Result<Vec<Silent>, QueueError> {
+        Ok(self.with(State::reap))
+    }
+
+    async fn sessions(&self, workers: Vec<Name>) -> Result<Vec<Option<Session>>, QueueError> {
+        Ok(self.with(|state, _| workers.iter().map(|worker| state.sessions.live(worker).cloned()).collect()))
+    }
+
+    async fn holding(&self, workers: Vec<Name>) -> Result<Vec<u64>, QueueError> {
+        Ok(self.with(|state, _| {
+            workers
+                .iter()
+                .map(|worker| state.in_flight.get(worker).map_or(0, |runs| runs.len() as u64))
+                .collect()
+        }))
+    }
+
+    async fn selectors(&self) -> Result<Vec<Place>, QueueError> {
+        Ok(self.with(|state, _| {
+            state.ready.keys().rev().take_while(|place| matches!(place, Place::Any(_))).cloned().collect()
+        }))
+    }
+
+    async fn follow(&self, run: RunId) -> Result<(), QueueError> {
+        self.with(|state, _| {
+            if let Some(open) = state.runs.get_mut(&run) {
+                open.followed = true;
+            }
+        });
+        Ok(())
+    }
+
+    async fn nudge(&self, runs: Vec<RunId>) -> Result<(), QueueError> {
+        self.with(|state, _| {
+            let followed =
+                runs.into_iter().filter(|run| state.runs.get(run).is_some_and(|open| open.followed));
+            state.hints.extend(followed.map(Hint::Changed));
+        });
+        Ok(())
+    }
+
+    async fn announce(&self, hint: Hint) -> Result<(), QueueError> {
+        self.tell(hint);
+        Ok(())
+    }
+
+    fn hints(&self) -> broadcast::Receiver<Hint> {
+        self.hints.subscribe()
+    }
+
+    async fn is_empty_handed(&self) -> Result<bool, QueueError> {
+        Ok(self.with(|state, _| state.empty_handed))
+    }
+
+    async fn begin_rebuild(&self, life: Duration) -> Result<bool, QueueError> {
+        Ok(self.with(|state, now| {
+            let free = state.rebuilding.is_none_or(|until| until <= now);
+            if free {
+                state.rebuilding = Some(now + life);
+            }
+            free
+        }))
+    }
+
+    async fn restore(&self, runs: Vec<Restored>) -> Result<(), QueueError> {
+        self.with(|state, now| state.restore(runs, now));
+        Ok(())
+    }
+
+    async fn finish_rebuild(&self) -> Result<(), QueueError> {
+        self.with(|state, _| {
+            state.empty_handed = false;
+            state.rebuilding = None;
+        });
+        Ok(())
+    }
+
+    async fn raise_fence(&self, floor: Fence) -> Result<(), QueueError> {
+        self.with(|state, _| state.fence = state.fence.max(floor.0.saturating_sub(1)));
+        Ok(())
+    }
+
+    async fn depth(&self, place: Place) -> Result<u64, QueueError> {
+        Ok(self.with(|state, _| state.ready.get(&place).map_or(0, |runs| runs.len() as u64)))
+    }
+}

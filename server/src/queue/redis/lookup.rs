@@ -1,0 +1,144 @@
+//! Runs that are looked at, cancelled, withdrawn, followed; and what the passing of time does to them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use marabunta_proto::name::Name;
+use redis::Script;
+
+use super::BATCH;
+use super::enter::millis;
+use super::keys::{parse_place, place_text};
+use super::link::{Request, garbled};
+use super::queue::RedisQueue;
+use super::record::{Raw, read, read_ending, read_record};
+use crate::queue::{Cancelled, Ending, QueueError, Record, Tick};
+use crate::run::{Place, RunId};
+
+impl RedisQueue {
+    pub(super) async fn look_at(&self, runs: Vec<RunId>) -> Result<Vec<Option<Record>>, QueueError> {
+        let request = |shard, runs: &[RunId]| self.with_ids(&self.scripts.look, shard, runs);
+        let read =
+            |raw: Vec<Option<Raw>>, _| raw.into_iter().map(|raw| raw.map(read_record).transpose()).collect();
+        self.scatter(runs, |run| run.shard(), request, read).await
+    }
+
+    pub(super) async fn results_of(&self, runs: Vec<RunId>) -> Result<Vec<Option<Bytes>>, QueueError> {
+        let request = |shard, runs: &[RunId]| {
+            let mut look = redis::pipe();
+            for run in runs {
+                look.hget(self.keys.results(shard, *run), run.to_string());
+            }
+            Request::Commands(look)
+        };
+        let read = |results: Vec<Option<Vec<u8>>>, _| {
+            Ok(results.into_iter().map(|result| result.map(Bytes::from)).collect())
+        };
+        self.scatter(runs, |run| run.shard(), request, read).await
+    }
+
+    pub(super) async fn cancel_all(&self, runs: Vec<RunId>) -> Result<Vec<Cancelled>, QueueError> {
+        let request = |shard, runs: &[RunId]| {
+            let mut call = self.call(&self.scripts.cancel, shard);
+            call.arg(millis(self.limits.offer)).arg(texts(runs));
+            Request::Script(call)
+        };
+        let read_one = |raw: Option<Raw>| match raw.map(read).transpose()? {
+            None => Ok(Cancelled::Unknown),
+            Some((record, None)) => Ok(Cancelled::InFlight(record)),
+            Some((record, Some(cause))) => Ok(Cancelled::Ending(Ending { record, cause })),
+        };
+        let read = |raw: Vec<Option<Raw>>, _| raw.into_iter().map(read_one).collect();
+        self.scatter(runs, |run| run.shard(), request, read).await
+    }
+
+    pub(super) async fn withdraw_all(&self, runs: Vec<RunId>) -> Result<Vec<bool>, QueueError> {
+        let request = |shard, runs: &[RunId]| self.with_ids(&self.scripts.withdraw, shard, runs);
+        self.scatter(runs, |run| run.shard(), request, |answers, _| Ok(answers)).await
+    }
+
+    pub(super) async fn follow_all(&self, what: &str, runs: Vec<RunId>) -> Result<(), QueueError> {
+        let request = |shard, runs: &[RunId]| {
+            let mut call = self.call(&self.scripts.follow, shard);
+            call.arg(what).arg(texts(runs));
+            Request::Script(call)
+        };
+        self.scatter(runs, |run| run.shard(), request, |(), count| Ok(vec![(); count])).await?;
+        Ok(())
+    }
+
+    pub(super) async fn tick_all(&self) -> Result<Tick, QueueError> {
+        let parts: Vec<(Vec<Raw>, i64)> = self
+            .each(|shard| {
+                let mut call = self.call(&self.scripts.tick, shard);
+                call.arg(millis(self.limits.offer)).arg(BATCH);
+                Request::Script(call)
+            })
+            .await?;
+        let mut tick = Tick::default();
+        for (endings, next) in parts {
+            for raw in endings {
+                tick.endings.push(read_ending(raw)?);
+            }
+            if let Ok(next) = u64::try_from(next) {
+                let next = Duration::from_millis(next).min(Duration::from_secs(3600));
+                tick.next = Some(tick.next.map_or(next, |nearest| nearest.min(next)));
+            }
+        }
+        Ok(tick)
+    }
+
+    pub(super) async fn live_selectors(&self) -> Result<Vec<Place>, QueueError> {
+        let request = |shard| Request::Script(self.call(&self.scripts.selectors, shard));
+        let parts: Vec<Vec<String>> = self.each(request).await?;
+        let mut places = Vec::new();
+        for text in parts.into_iter().flatten() {
+            places.push(parse_place(&text).ok_or_else(|| garbled("place"))?);
+        }
+        places.sort_unstable();
+        places.dedup();
+        Ok(places)
+    }
+
+    /// How many runs are ready in each place: of each shard, one number per place.
+    pub(super) async fn ready_in(&self, places: &[Place]) -> Result<Vec<Vec<u64>>, QueueError> {
+        self.each(|shard| {
+            let ready = self.keys.named(shard, "ready");
+            let mut count = redis::pipe();
+            for place in places.iter().map(place_text) {
+                count.cmd("ZLEXCOUNT").arg(&ready).arg(format!("[{place}\0")).arg(format!("({place}\u{1}"));
+            }
+            Request::Commands(count)
+        })
+        .await
+    }
+
+    /// How many runs each worker was given, over all shards.
+    pub(super) async fn in_flight_for(&self, workers: Vec<Name>) -> Result<Vec<u64>, QueueError> {
+        let counts: Vec<Vec<u64>> = self
+            .each(|shard| {
+                let flights = self.keys.named(shard, "flights");
+                let mut count = redis::pipe();
+                for worker in &workers {
+                    count
+                        .cmd("ZLEXCOUNT")
+                        .arg(&flights)
+                        .arg(format!("[{worker}\0"))
+                        .arg(format!("({worker}\u{1}"));
+                }
+                Request::Commands(count)
+            })
+            .await?;
+        Ok((0..workers.len()).map(|index| counts.iter().map(|shard| shard[index]).sum()).collect())
+    }
+
+    fn with_ids<'a>(&self, script: &'a Script, shard: u16, runs: &[RunId]) -> Request<'a> {
+        let mut call = self.call(script, shard);
+        call.arg(texts(runs));
+        Request::Script(call)
+    }
+}
+
+fn texts(runs: &[RunId]) -> Vec<String> {
+    runs.iter().map(RunId::to_string).collect()
+}

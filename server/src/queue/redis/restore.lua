@@ -1,0 +1,42 @@
+-- Enters open runs of the store again, those first that have a slot by right. Ids that are there are left as they are.
+-- ARGV: channel, life of a session, life of a key, then of each run: id, body, delay, expires or '', slot, policy, rank, place,
+-- number of its key or '0', hash of its request, counters, attempt, fence, worker that holds it or ''.
+
+local WIDTH = 14
+local life, key_life = tonumber(ARGV[2]), ARGV[3]
+local NONE = '00000000-0000-0000-0000-000000000000'
+
+local ids = {}
+for i = 4, #ARGV, WIDTH do ids[#ids + 1] = ARGV[i] end
+load(ids)
+
+local used, expected = {}, {}
+for n, id in ipairs(ids) do
+  local _, body, delay, expires, slot, policy, rank, place, key, request, behind, attempt, fence, worker =
+    unpack(ARGV, 4 + (n - 1) * WIDTH, 3 + n * WIDTH)
+  if not runs[id] then
+    local due = now + tonumber(delay)
+    local run = { id = id, holder = '-', fence = fence, attempt = attempt, expires = '0', flags = '-', counters = behind, turn = '0',
+      slot = slot, policy = policy, rank = rank, place = place }
+    if expires ~= '' and worker == '' then run.expires = string.format('%.0f', due + tonumber(expires)) end
+    runs[id] = run
+    bodies[#bodies + 1] = id
+    bodies[#bodies + 1] = body
+    if key ~= '0' then used[key] = id .. ' ' .. request end
+    counters = { fence = math.max(counter('fence'), tonumber(fence)), turn = counter('turn') }
+    if attempt ~= '0' or worker ~= '' then take_slot(run) end
+    if worker ~= '' then
+      run.holder = worker .. '/' .. NONE
+      enter(run, 'A')
+      if not session_of(worker) then expected[worker] = true end
+    elseif delay == '0' then release(run)
+    else enter(run, 'D', due) end
+  end
+end
+commit()
+for worker in pairs(expected) do
+  local deadline = string.format('%.0f', now + life)
+  write_session(worker, { id = NONE, stage = 'C', deadline = deadline, server = '', instance = '' })
+  redis.call('ZADD', DEADLINES, deadline, worker)
+end
+for key, value in pairs(used) do redis.call('SET', KEYS[tonumber(key)], value, 'PX', key_life, 'NX') end

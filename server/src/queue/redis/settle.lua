@@ -1,0 +1,50 @@
+-- Ends attempts. ARGV: channel, life of results, then of each settlement:
+-- id, fence or '', 'remove', result or '', number of its bucket of results or '0': none; or
+-- id, fence or '', 'again', delay, counters.
+-- Returns of each: 'settled', 'stale' or 'unknown'.
+
+local ids = {}
+for i = 3, #ARGV, 5 do ids[#ids + 1] = ARGV[i] end
+load(ids)
+local results = {}
+
+-- Back to its place. One that went back already, with these counters, is where it should be.
+local function again(run, delay, behind)
+  local waits = run.phase == 'D' or run.phase == 'R'
+  if not IN_FLIGHT[run.phase] and not (waits and run.counters ~= behind) then return end
+  unindex(run)
+  run.counters = behind
+  if has(run, 'c') then enter(run, 'c', now)
+  elseif delay == 0 then enter(run, 'R')
+  else enter(run, 'D', now + delay) end
+end
+
+local answers = {}
+for n, id in ipairs(ids) do
+  local _, fence, step, a, b = unpack(ARGV, 5 * n - 2, 5 * n + 2)
+  local run = runs[id]
+  if not run then
+    answers[n] = 'unknown'
+  elseif not is_good(run, fence) then
+    answers[n] = 'stale'
+  else
+    answers[n] = 'settled'
+    if step == 'again' then
+      again(run, tonumber(a), b)
+    else
+      if b ~= '0' then
+        results[b] = results[b] or {}
+        table.insert(results[b], id)
+        table.insert(results[b], a)
+      end
+      remove(run)
+    end
+  end
+end
+for bucket, kept in pairs(results) do
+  local key = KEYS[tonumber(bucket)]
+  in_chunks('HSET', key, kept)
+  redis.call('PEXPIRE', key, ARGV[2])
+end
+commit()
+return answers

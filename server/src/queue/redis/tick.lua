@@ -1,0 +1,40 @@
+-- Expires and releases what is past its moment, and offers what ends without having run.
+-- ARGV: channel, offer again after, most of each kind.
+-- Returns { records of endings .. } and the wait until the next moment, -1 if there is none.
+
+local offer, most = now + tonumber(ARGV[2]), ARGV[3]
+
+local function past(zset)
+  local ids = redis.call('ZRANGEBYSCORE', zset, '-inf', now, 'LIMIT', 0, most)
+  load(ids)
+  for i = #ids, 1, -1 do
+    if not runs[ids[i]] then score(zset, table.remove(ids, i), false) end
+  end
+  return ids
+end
+
+local endings = past(ENDINGS)
+for _, id in ipairs(past(EXPIRY)) do go(runs[id], 'x', now) end
+for _, id in ipairs(past(DUE)) do
+  local run = runs[id]
+  if run.phase == 'D' then
+    unindex(run)
+    release(run)
+  end
+end
+for id, at in pairs(scores[ENDINGS] or {}) do
+  if at then endings[#endings + 1] = id end
+end
+for _, id in ipairs(endings) do score(ENDINGS, id, offer) end
+local ended = records(endings)
+commit()
+
+local next = -1
+for _, zset in ipairs({ DUE, EXPIRY, ENDINGS }) do
+  local head = redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')
+  if head[2] then
+    local wait = math.max(tonumber(head[2]) - now, 0)
+    if next < 0 or wait < next then next = wait end
+  end
+end
+return { ended, next }

@@ -1,0 +1,98 @@
+use marabunta_server::queue::{Admission, Entry, Phase, Restored};
+use marabunta_server::run::{Counters, Fence, Overlap};
+
+use crate::bench::{ms, name, session};
+use crate::contract;
+
+fn restored(entry: Entry) -> Restored {
+    Restored { entry, counters: Counters::default(), attempt: 0, fence: None, held: None }
+}
+
+contract! {
+    async fn a_new_queue_is_empty_handed_until_somebody_has_rebuilt_it(bench) {
+        assert!(bench.queue.is_empty_handed().await.unwrap());
+        assert!(bench.queue.begin_rebuild(ms(60_000)).await.unwrap());
+        assert!(!bench.queue.begin_rebuild(ms(60_000)).await.unwrap(), "one at a time");
+        assert!(bench.queue.is_empty_handed().await.unwrap());
+        bench.queue.finish_rebuild().await.unwrap();
+        assert!(!bench.queue.is_empty_handed().await.unwrap());
+        assert!(bench.queue.begin_rebuild(ms(60_000)).await.unwrap(), "the right is free again");
+    }
+
+    async fn the_right_to_rebuild_ends_with_its_life(bench) {
+        assert!(bench.queue.begin_rebuild(ms(30)).await.unwrap());
+        tokio::time::sleep(ms(60)).await;
+        assert!(bench.queue.begin_rebuild(ms(30)).await.unwrap());
+    }
+
+    async fn a_restored_run_has_what_it_had_behind_it(bench) {
+        let counters = Counters { failed: 1, lost: 2, unaccepted: 3 };
+        let far = Fence(marabunta_server::clock::wall().timestamp_micros() as u64 + 3_600_000_000);
+        let entry = bench.entry("web-1");
+        let run = entry.run;
+        let once = Restored { counters, attempt: 4, fence: Some(far), ..restored(entry) };
+        bench.queue.restore(vec![once.clone()]).await.unwrap();
+        bench.queue.restore(vec![once]).await.unwrap();
+        let record = bench.look(run).await.unwrap();
+        assert_eq!((record.phase, record.counters, record.attempt, record.fence), (Phase::Ready, counters, 4, Some(far)));
+        let session = bench.connect("web-1").await;
+        let delivery = bench.claim(&session, "web-1", 9).await.deliveries.remove(0);
+        assert_eq!(delivery.attempt, 5);
+        assert!(delivery.fence > far);
+        assert!(bench.take(&session, 9).await.is_empty());
+    }
+
+    async fn a_run_that_is_there_is_left_as_it_is(bench) {
+        let session = bench.connect("web-1").await;
+        let delivery = bench.start(&session).await;
+        let entry = crate::bench::entry(delivery.run, "web-1");
+        bench.queue.restore(vec![restored(entry)]).await.unwrap();
+        assert!(matches!(bench.phase(delivery.run).await, Some(Phase::InFlight { accepted: true, .. })));
+    }
+
+    async fn what_was_in_flight_waits_for_its_worker(bench) {
+        let entry = bench.entry("web-1");
+        let run = entry.run;
+        let held = Restored { attempt: 1, fence: Some(Fence(77)), held: Some(name("web-1")), ..restored(entry) };
+        bench.queue.restore(vec![held]).await.unwrap();
+        assert!(matches!(bench.phase(run).await, Some(Phase::InFlight { accepted: true, .. })));
+        assert_eq!(bench.queue.sessions(vec![name("web-1")]).await.unwrap(), [None]);
+        let opened = bench.open(&session("web-1"), vec![(run, Fence(77))]).await;
+        assert_eq!(opened.adopted.len(), 1);
+    }
+
+    async fn what_was_in_flight_for_a_worker_that_stays_away_is_found(bench) {
+        let entry = bench.entry("web-1");
+        let run = entry.run;
+        let held = Restored { attempt: 1, fence: Some(Fence(77)), held: Some(name("web-1")), ..restored(entry) };
+        bench.queue.restore(vec![held]).await.unwrap();
+        bench.queue.reap().await.unwrap();
+        let silent = bench.until_silent().await;
+        assert_eq!(silent[0].holding.iter().map(|record| record.run).collect::<Vec<_>>(), [run]);
+    }
+
+    async fn a_worker_may_know_a_later_attempt_than_the_store(bench) {
+        let entry = bench.entry("web-1");
+        let run = entry.run;
+        let behind = Restored { attempt: 1, fence: Some(Fence(77)), ..restored(entry) };
+        bench.queue.restore(vec![behind]).await.unwrap();
+        let opened = bench.open(&session("web-1"), vec![(run, Fence(99))]).await;
+        assert_eq!(opened.adopted.iter().map(|record| record.fence).collect::<Vec<_>>(), [Some(Fence(99))]);
+    }
+
+    async fn who_had_the_slot_has_it_again(bench) {
+        let waiting = bench.overlapping(Overlap::Queue, "t");
+        let retrying = Entry { delay: ms(60_000), ..bench.overlapping(Overlap::Queue, "t") };
+        let (first, second) = (retrying.run, waiting.run);
+        let retrying = Restored { attempt: 1, fence: Some(Fence(7)), ..restored(retrying) };
+        bench.queue.restore(vec![restored(waiting), retrying]).await.unwrap();
+        assert!(matches!(bench.phase(first).await, Some(Phase::Due(_))));
+        assert_eq!(bench.phase(second).await, Some(Phase::Behind));
+    }
+
+    async fn what_was_restored_is_not_taken_in_twice(bench) {
+        let entry = bench.entry("web-1");
+        bench.queue.restore(vec![restored(entry.clone())]).await.unwrap();
+        assert_eq!(bench.queue.enqueue(vec![entry]).await.unwrap(), [Admission::Duplicate]);
+    }
+}
