@@ -7,4 +7,16 @@ pub mod clock;
 pub mod run;
 pub mod task;
 
+pub mod batch;
+pub mod journal;
 pub mod queue;
+pub mod settle;
+pub mod store;
+
+pub mod dispatch;
+pub mod follow;
+pub mod plan;
+pub mod recover;
+pub mod report;
+pub mod submit;
+pub mod workers;

@@ -1,6 +1,7 @@
 //! A run: one firing of a task on one target, or one on-demand submission. Pure types and transitions.
 
 mod body;
+mod conclusion;
 mod id;
 mod lease;
 mod next;
@@ -14,6 +15,7 @@ use marabunta_proto::name::Name;
 use marabunta_proto::selector::Selector;
 
 pub use body::BodyError;
+pub use conclusion::{Conclusion, LastAttempt};
 pub use id::{GroupId, IdError, PayloadHash, RunId, TaskId};
 pub use lease::{Fence, Lease, LeaseError};
 pub use next::{Counters, Next, UNACCEPTED_DELIVERIES, next};
@@ -158,6 +160,23 @@ pub struct AttemptEnd {
     pub ended: Option<DateTime<Utc>>,
     pub output_bytes: u64,
     pub truncated: bool,
+}
+
+impl AttemptEnd {
+    /// The end of an attempt of which nothing more was heard.
+    #[must_use]
+    pub fn lost(error: &str) -> Self {
+        Self {
+            outcome: Outcome::Lost,
+            exit_code: None,
+            error: error.to_owned(),
+            result: Bytes::new(),
+            started: None,
+            ended: None,
+            output_bytes: 0,
+            truncated: false,
+        }
+    }
 }
 
 /// An idempotency key, and what tells whether it was used for the same request.

@@ -29,7 +29,7 @@ pub enum WhenError {
         position: usize,
     },
     /// Neither 5 nor 6 fields.
-    #[error("when has {found} field(s); write {FORMS}")]
+    #[error("when has the wrong number of fields, {found}; write {FORMS}")]
     FieldCount {
         /// How many there are.
         found: usize,

@@ -38,25 +38,14 @@ pub(super) fn next_elapsed(calendar: &Calendar, zone: Tz, after: DateTime<Utc>) 
 /// the first instant after the gap. All that fall into one gap, and one at its very end, are one instant.
 pub(super) fn next_fixed(calendar: &Calendar, zone: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let after = after.trunc_subsecs(0);
-    let mut from = first_pass_after(zone, after);
+    let mut wall = after.naive_utc() + offset(zone, after);
     loop {
-        let wall = calendar.at_or_after(from)?;
+        wall = calendar.at_or_after(wall + SECOND)?;
         match first_instant(zone, wall) {
             Some(instant) if instant > after => return Some(instant),
-            _ => from = wall + SECOND,
+            // The clock shows this for the second time. So it goes until the end of the overlap, an hour or three.
+            _ => {}
         }
-    }
-}
-
-/// The first wall time after `after` that was not shown before.
-fn first_pass_after(zone: Tz, after: DateTime<Utc>) -> NaiveDateTime {
-    let wall = after.naive_utc() + offset(zone, after);
-    match first_instant(zone, wall) {
-        Some(first) if first < after => match first_change(zone, first, after) {
-            Some(change) => change.naive_utc() + offset(zone, first),
-            None => wall + SECOND,
-        },
-        _ => wall + SECOND,
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use marabunta_proto::name::Name;
 
 use super::SessionId;
-use crate::run::{Counters, Fence, Key, Overlap, Place, Priority, RunId};
+use crate::run::{Counters, Fence, Key, Overlap, Place, Priority, Run, RunId};
 
 /// An open run on its way in. The queue does not look into `body`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,27 @@ pub struct Entry {
     pub key: Option<Key>,
     /// [`crate::run::Run::encode`].
     pub body: Bytes,
+}
+
+impl Entry {
+    /// The entry of a run that is due after this time.
+    #[must_use]
+    pub fn of(run: &Run, delay: Duration) -> Self {
+        let overlap = match (&run.task, run.overlap) {
+            (Some(task), overlap) if overlap != Overlap::Allow => Some((overlap, task.id.to_string())),
+            _ => None,
+        };
+        Self {
+            run: run.id,
+            place: run.place.clone(),
+            priority: run.priority,
+            delay,
+            expires: run.policy.expires,
+            overlap,
+            key: None,
+            body: run.encode().into(),
+        }
+    }
 }
 
 /// What became of an [`Entry`].

@@ -12,8 +12,8 @@ pub enum Hint {
     Ready(Place),
     /// A run with a nearer moment than any before was entered: tick sooner.
     Due,
-    /// A newer session of the worker was opened, on the server of that id.
-    Superseded { worker: Name, session: SessionId, by: String },
+    /// `session` of the worker was replaced by a newer one: on the server `by`, of the daemon `instance`.
+    Superseded { worker: Name, session: SessionId, by: String, instance: String },
     /// A run in flight is to be cancelled.
     Cancel { worker: Name, run: RunId, fence: Fence },
     /// A run that somebody follows has changed.

@@ -93,6 +93,9 @@ pub trait Queue: Send + Sync + 'static {
     /// The sessions of these workers; `None` for one that is not connected.
     async fn sessions(&self, workers: Vec<Name>) -> Result<Vec<Option<Session>>, QueueError>;
 
+    /// How many runs are in flight for each of these workers.
+    async fn holding(&self, workers: Vec<Name>) -> Result<Vec<u64>, QueueError>;
+
     /// Every `any(..)` place that may have something to claim.
     async fn selectors(&self) -> Result<Vec<Place>, QueueError>;
 

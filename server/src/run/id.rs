@@ -77,6 +77,15 @@ impl GroupId {
         Self(Uuid::new_v4())
     }
 
+    /// The group of a request with this idempotency key: the same each time.
+    #[must_use]
+    pub fn keyed(key: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
     /// The group of a task's firing at this moment: the same on each server that computes it.
     #[must_use]
     pub fn fired(task: TaskId, fire: DateTime<Utc>) -> Self {

@@ -136,8 +136,7 @@ impl Worker {
 fn spawn(options: &WorkerOptions, server: &str, directory: &Scratch) -> Process {
     let mut command = clean("marabunta");
     command.args(["worker", "--server", server, "--name", &options.name]).args(&options.arguments);
-    // Whatever it keeps (its spool) is under its own directory, also when it takes the default from the environment.
-    command.env("HOME", directory.path()).env("XDG_STATE_HOME", directory.join("state"));
+    command.arg("--spool").arg(directory.join("spool")).env("HOME", directory.path());
     command.envs(options.environment.iter().cloned()).current_dir(directory.path());
     Process::service(&format!("worker {}", options.name), &command, &directory.join("log"))
 }

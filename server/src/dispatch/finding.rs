@@ -1,0 +1,26 @@
+//! What dispatch finds on the way, for the rooms that keep or mend it.
+
+use marabunta_proto::name::Name;
+
+use crate::queue::Missing;
+use crate::run::{Fence, RunId};
+
+/// An attempt that its worker has taken charge of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    pub run: RunId,
+    pub fence: Fence,
+    pub attempt: u32,
+    pub worker: Name,
+}
+
+/// An attempt that is not where the queue has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Sent, and not accepted in time; or taken from the queue for a session that had ended.
+    Unaccepted { worker: Name, run: RunId, fence: Fence },
+    /// The queue gave it to this worker, which does not have it.
+    Missing { worker: Name, missing: Missing },
+    /// The worker has it, and the queue does not know it.
+    Unknown { worker: Name, run: RunId, fence: Fence },
+}

@@ -1,0 +1,59 @@
+//! The door's side of dispatch.
+
+use futures_util::Stream;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::owner::Event;
+use super::session::{self, OUTBOX};
+use super::{FromWorker, Hello, ToWorker};
+use crate::queue::SessionId;
+
+/// A cheap handle to the owner of the sessions.
+#[derive(Clone)]
+pub struct Dispatch {
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) tracker: TaskTracker,
+}
+
+/// Why a worker got no session. Each is worth another try, elsewhere or later.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConnectError {
+    #[error("open a session: {0}")]
+    Queue(String),
+    #[error("open a session: the server is stopping")]
+    Stopping,
+}
+
+/// An open session: what the owner needs to reach it, and what its reader needs.
+pub(super) struct Link {
+    pub id: SessionId,
+    pub stop: CancellationToken,
+}
+
+impl Dispatch {
+    /// Opens a session for this worker, which may be `draining`, and reads its stream until it ends. What is sent to the worker comes from
+    /// the answer, Welcome first.
+    pub async fn connect<S, E>(
+        &self,
+        hello: Hello,
+        draining: bool,
+        incoming: S,
+    ) -> Result<ReceiverStream<ToWorker>, ConnectError>
+    where
+        S: Stream<Item = Result<FromWorker, E>> + Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let (outbox, messages) = mpsc::channel(OUTBOX);
+        let (opened, answer) = oneshot::channel();
+        let worker = hello.worker.clone();
+        let event = Event::Connect { hello: Box::new(hello), draining, outbox, opened };
+        self.events.send(event).await.map_err(|_| ConnectError::Stopping)?;
+        let link = answer.await.map_err(|_| ConnectError::Stopping)??;
+        self.tracker.spawn(session::read(worker, link, incoming, self.events.clone()));
+        Ok(ReceiverStream::new(messages))
+    }
+}

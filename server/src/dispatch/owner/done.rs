@@ -1,0 +1,227 @@
+//! What calls of the queue brought back to the owner.
+
+use marabunta_proto::name::Name;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{ConnectError, Finding, Hello, Link, Owner, Reach, Started, ToWorker};
+use crate::dispatch::assign::assignments;
+use crate::dispatch::board::Brought;
+use crate::queue::{Claim, Claimed, Opened, QueueError, Record, Session, SessionId};
+use crate::run::{Lease, Place};
+
+pub(super) enum Done {
+    Opened {
+        session: Session,
+        hello: Box<Hello>,
+        draining: bool,
+        outbox: mpsc::Sender<ToWorker>,
+        opened: oneshot::Sender<Result<Link, ConnectError>>,
+        found: Result<Opened, QueueError>,
+    },
+    Reopened {
+        session: Session,
+        holding: Vec<Lease>,
+        found: Result<Opened, QueueError>,
+    },
+    Claimed {
+        claims: Vec<Claim>,
+        claimed: Result<Vec<Claimed>, QueueError>,
+    },
+    Accepted {
+        started: Vec<Started>,
+        counted: Result<Vec<bool>, QueueError>,
+    },
+    Renewed {
+        sessions: Vec<(Name, SessionId)>,
+        alive: Result<Vec<bool>, QueueError>,
+    },
+    /// Who is live for workers whose session could not be renewed.
+    Rivals {
+        sessions: Vec<(Name, SessionId)>,
+        live: Result<Vec<Option<Session>>, QueueError>,
+    },
+    Selectors(Result<Vec<Place>, QueueError>),
+    Closed {
+        worker: Name,
+        closed: Result<(), QueueError>,
+    },
+}
+
+impl Owner {
+    pub(super) fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Opened { session, hello, draining, outbox, opened, found } => match found {
+                Ok(found) => self.opened(session, *hello, draining, outbox, opened, found),
+                Err(error) => {
+                    Self::failed("open a session", &error);
+                    // A caller that has gone needs no answer.
+                    opened.send(Err(ConnectError::Queue(error.to_string()))).ok();
+                }
+            },
+            Done::Reopened { session, holding, found } => match found {
+                Ok(found) => self.compared(&session.worker, session.id, &holding, found),
+                Err(error) => Self::failed("open a session again", &error),
+            },
+            Done::Claimed { claims, claimed } => self.claimed(claims, claimed),
+            Done::Accepted { started, counted } => self.counted(started, counted),
+            Done::Renewed { sessions, alive } => self.renewed(sessions, alive),
+            Done::Rivals { sessions, live } => self.rivals(sessions, live),
+            Done::Selectors(Ok(places)) => self.board.sweep(places),
+            Done::Selectors(Err(error)) => Self::failed("list the places that wait", &error),
+            Done::Closed { worker, closed } => {
+                if let Err(error) = closed {
+                    warn!(%worker, %error, "failed to close a session: it ends by its deadline");
+                }
+            }
+        }
+    }
+
+    fn opened(
+        &mut self,
+        session: Session,
+        hello: Hello,
+        draining: bool,
+        outbox: mpsc::Sender<ToWorker>,
+        opened: oneshot::Sender<Result<Link, ConnectError>>,
+        found: Opened,
+    ) {
+        let (worker, id) = (session.worker.clone(), session.id);
+        let welcome = ToWorker::Welcome { session: id.to_string(), server: session.server.clone() };
+        let instance = session.instance.clone();
+        let former =
+            self.board.open(session, hello.labels, hello.credit, draining, &found.adopted, Instant::now());
+        if let Some(former) = former {
+            self.part(&former.session, &instance);
+        }
+        let stop = CancellationToken::new();
+        self.reach.insert(id, Reach { outbox, stop: stop.clone() });
+        self.send(&worker, id, welcome);
+        info!(%worker, session = %id, adopted = found.adopted.len(), missing = found.missing.len(), "worker connected");
+        self.compared(&worker, id, &hello.holding, found);
+        if opened.send(Ok(Link { id, stop })).is_err() {
+            debug!(%worker, "the worker had gone before its session was open");
+            self.close(&worker, id);
+        }
+    }
+
+    /// A session was replaced by one of this instance: only another daemon of the same name is told to stop.
+    pub(super) fn part(&mut self, former: &Session, instance: &str) {
+        if former.instance != instance {
+            warn!(worker = %former.worker, "another daemon of the same name has taken over");
+            let server = self.options.server.clone();
+            self.send(&former.worker, former.id, ToWorker::Superseded { server });
+        }
+        self.forget(&former.worker, former.id);
+    }
+
+    /// What the queue and the worker hold against each other.
+    fn compared(&mut self, worker: &Name, session: SessionId, holding: &[Lease], found: Opened) {
+        for missing in found.missing {
+            self.found.push(Finding::Missing { worker: worker.clone(), missing });
+        }
+        for (run, fence) in found.unknown {
+            self.found.push(Finding::Unknown { worker: worker.clone(), run, fence });
+        }
+        let is_stale = |lease: &&Lease| found.stale.contains(&(lease.run, lease.fence));
+        let stale: Vec<Lease> = holding.iter().filter(is_stale).cloned().collect();
+        if !stale.is_empty() {
+            self.send(worker, session, ToWorker::Abandon(stale));
+        }
+        for record in found.adopted.into_iter().filter(|record| record.cancelled) {
+            self.cancel(worker, &record);
+        }
+    }
+
+    fn cancel(&mut self, worker: &Name, record: &Record) {
+        let Some(fence) = record.fence else { return };
+        if let Some((session, lease)) = self.board.lease(worker, record.run, fence) {
+            self.send(worker, session, ToWorker::Cancel(vec![lease]));
+        }
+    }
+
+    fn claimed(&mut self, claims: Vec<Claim>, claimed: Result<Vec<Claimed>, QueueError>) {
+        self.claiming = false;
+        let mut claimed = match claimed {
+            Ok(claimed) => claimed.into_iter().map(Some).collect(),
+            Err(error) => {
+                Self::failed("claim", &error);
+                self.failed.extend(claims.iter().map(|claim| claim.place.clone()));
+                Vec::new()
+            }
+        }
+        .into_iter();
+        let now = Instant::now();
+        for claim in claims {
+            match self.board.claimed(&claim, claimed.next().flatten(), now) {
+                None => {}
+                Some(Brought::Assign { session, worker, deliveries }) => {
+                    let assignments = assignments(&worker, &deliveries);
+                    self.send(&worker, session, ToWorker::Assign(assignments));
+                }
+                Some(Brought::Return { worker, deliveries }) => {
+                    let back = deliveries.into_iter().map(|delivery| Finding::Unaccepted {
+                        worker: worker.clone(),
+                        run: delivery.run,
+                        fence: delivery.fence,
+                    });
+                    self.found.extend(back);
+                }
+            }
+        }
+    }
+
+    fn counted(&mut self, started: Vec<Started>, counted: Result<Vec<bool>, QueueError>) {
+        self.accepting = false;
+        match counted {
+            Ok(counted) => {
+                let started =
+                    started.into_iter().zip(counted).filter_map(|(one, counts)| counts.then_some(one));
+                let started: Vec<_> = started.collect();
+                if !started.is_empty() && self.started.try_send(started).is_err() {
+                    debug!("the store does not keep up with what is started");
+                }
+            }
+            Err(error) => {
+                // Still in flight and held: the queue learns it when the session is opened again, or by the result.
+                Self::failed("record what was accepted", &error);
+                self.accepted.splice(0..0, started);
+            }
+        }
+    }
+
+    fn renewed(&mut self, sessions: Vec<(Name, SessionId)>, alive: Result<Vec<bool>, QueueError>) {
+        self.renewing = false;
+        match alive {
+            Ok(alive) => {
+                let lost = sessions.into_iter().zip(alive).filter_map(|(key, alive)| (!alive).then_some(key));
+                let lost: Vec<_> = lost.collect();
+                if lost.is_empty() {
+                    return;
+                }
+                let queue = self.queue.clone();
+                self.jobs.push(Box::pin(async move {
+                    let live = queue.sessions(lost.iter().map(|(worker, _)| worker.clone()).collect()).await;
+                    Done::Rivals { sessions: lost, live }
+                }));
+            }
+            Err(error) => Self::failed("renew sessions", &error),
+        }
+    }
+
+    fn rivals(&mut self, sessions: Vec<(Name, SessionId)>, live: Result<Vec<Option<Session>>, QueueError>) {
+        let live = match live {
+            Ok(live) => live,
+            Err(error) => return Self::failed("look at sessions", &error),
+        };
+        for ((worker, session), live) in sessions.into_iter().zip(live) {
+            match live {
+                Some(live) if live.id == session => {}
+                Some(live) => self.superseded(&worker, session, &live.server, &live.instance),
+                None => self.reopen(&worker, session),
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What may reach the store a little later than it happened: the history of fast runs, and what people see of those under way.
+//!
+//! A fast run's row is written at its submission and moved to the history at its end, in the background, many in a transaction; when both
+//! are there at once only the second is. While the database is away it is kept, up to [`ROOM`]; then those who have more must wait.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::run::{Next, RunId, State, TaskId};
+use crate::store::{EndedAttempt, EndedRun, Mirror, NewRun, Started, Store, StoreError};
+
+/// How many entries may wait.
+const ROOM: usize = 100_000;
+/// The most in one transaction.
+const MOST: usize = 500;
+/// How often the latest runs are shown beside their tasks.
+const MIRROR: Duration = Duration::from_secs(1);
+
+/// A cheap handle to the one task that writes the journal.
+#[derive(Clone)]
+pub struct Journal {
+    entries: mpsc::Sender<Entry>,
+}
+
+enum Entry {
+    Submitted(NewRun),
+    Started(Started),
+    Attempt(EndedAttempt),
+    Ended(EndedRun),
+    Mirror(Mirror),
+}
+
+impl Journal {
+    /// Starts the writer. It ends when the last handle is dropped and all is written, or cannot be.
+    #[must_use]
+    pub fn spawn(tracker: &TaskTracker, store: Store) -> Self {
+        let (entries, inbox) = mpsc::channel(ROOM);
+        tracker.spawn(write(inbox, store));
+        Self { entries }
+    }
+
+    /// A fast run was accepted. Waits when there is no room.
+    pub async fn submitted(&self, run: NewRun) {
+        self.put(Entry::Submitted(run)).await;
+    }
+
+    /// A fast run's attempt has ended. Waits when there is no room.
+    pub async fn attempt(&self, attempt: EndedAttempt) {
+        self.put(Entry::Attempt(attempt)).await;
+    }
+
+    /// A fast run has ended without an attempt. Waits when there is no room.
+    pub async fn ended(&self, run: EndedRun) {
+        self.put(Entry::Ended(run)).await;
+    }
+
+    /// An attempt has begun. Left out when there is no room: its end says it too.
+    pub fn started(&self, started: Started) {
+        self.try_put(Entry::Started(started));
+    }
+
+    /// A task's latest run has changed. Left out when there is no room.
+    pub fn mirror(&self, mirror: Mirror) {
+        self.try_put(Entry::Mirror(mirror));
+    }
+
+    async fn put(&self, entry: Entry) {
+        if self.entries.send(entry).await.is_err() {
+            warn!("the journal is closed: a fast run's history is left to the queue");
+        }
+    }
+
+    fn try_put(&self, entry: Entry) {
+        if self.entries.try_send(entry).is_err() {
+            debug!("the journal is full");
+        }
+    }
+}
+
+async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store) {
+    let mut latest: HashMap<TaskId, Mirror> = HashMap::new();
+    let mut mirror = interval(MIRROR);
+    mirror.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut entries = Vec::with_capacity(MOST);
+    loop {
+        tokio::select! {
+            count = inbox.recv_many(&mut entries, MOST) => {
+                if count == 0 {
+                    break;
+                }
+                flush(&store, &mut latest, std::mem::take(&mut entries), &inbox).await;
+            }
+            _ = mirror.tick(), if !latest.is_empty() => show(&store, &mut latest).await,
+        }
+    }
+    show(&store, &mut latest).await;
+}
+
+async fn show(store: &Store, latest: &mut HashMap<TaskId, Mirror>) {
+    if latest.is_empty() {
+        return;
+    }
+    if let Err(error) = store.mirror(latest.drain().map(|(_, mirror)| mirror).collect()).await {
+        debug!(%error, "failed to show the latest runs beside their tasks");
+    }
+}
+
+/// Writes all of it, trying again until it is written or refused for good; once nobody can add any more, only a few times.
+async fn flush(
+    store: &Store,
+    latest: &mut HashMap<TaskId, Mirror>,
+    entries: Vec<Entry>,
+    inbox: &mpsc::Receiver<Entry>,
+) {
+    let mut sorted = Sorted::default();
+    for entry in entries {
+        sorted.add(entry, latest);
+    }
+    let mut failures = 0;
+    while let Err(error) = sorted.write(store).await {
+        failures += 1;
+        let stopping = inbox.is_closed() && failures > 3;
+        if stopping || !matches!(error, StoreError::Unavailable(_)) {
+            warn!(%error, "failed to write the journal: the history of some fast runs is left to the queue");
+            return;
+        }
+        if failures == 1 {
+            warn!(%error, "failed to write the journal: trying again");
+        }
+        sleep(Duration::from_millis(200 * failures.min(10))).await;
+    }
+}
+
+/// The entries of one transaction each.
+#[derive(Default)]
+struct Sorted {
+    submitted: Vec<NewRun>,
+    started: Vec<Started>,
+    attempts: Vec<EndedAttempt>,
+    ended: Vec<EndedRun>,
+    over: HashSet<RunId>,
+}
+
+impl Sorted {
+    fn add(&mut self, entry: Entry, latest: &mut HashMap<TaskId, Mirror>) {
+        match entry {
+            Entry::Submitted(run) => self.submitted.push(run),
+            Entry::Started(started) => self.started.push(started),
+            Entry::Attempt(attempt) => {
+                if matches!(attempt.next, Next::End { .. }) {
+                    self.over.insert(attempt.run.id);
+                }
+                self.attempts.push(attempt);
+            }
+            Entry::Ended(run) => {
+                self.over.insert(run.run.id);
+                self.ended.push(run);
+            }
+            Entry::Mirror(mirror) => {
+                latest.insert(mirror.task, mirror);
+            }
+        }
+    }
+
+    /// What is written is taken out, so that trying again goes on where it failed.
+    async fn write(&mut self, store: &Store) -> Result<(), StoreError> {
+        let over = &self.over;
+        self.submitted.retain(|run| !over.contains(&run.run.id));
+        self.started.retain(|started| !over.contains(&started.run));
+        if !self.submitted.is_empty() {
+            store.insert_runs(self.submitted.clone()).await?;
+            self.submitted.clear();
+        }
+        if !self.started.is_empty() {
+            store.mark_running(self.started.clone()).await?;
+            self.started.clear();
+        }
+        if !self.attempts.is_empty() {
+            store.end_attempts(self.attempts.clone()).await?;
+            self.attempts.clear();
+        }
+        if !self.ended.is_empty() {
+            store.end_runs(self.ended.clone()).await?;
+            self.ended.clear();
+        }
+        Ok(())
+    }
+}
+
+/// A task's run, as it is shown beside the task.
+#[must_use]
+pub fn mirror(
+    run: &crate::run::Run,
+    state: State,
+    started: Option<chrono::DateTime<chrono::Utc>>,
+    retried: u32,
+) -> Option<Mirror> {
+    Some(Mirror { task: run.task.as_ref()?.id, run: run.id, state, started, retried })
+}

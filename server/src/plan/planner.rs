@@ -1,0 +1,187 @@
+//! The planner's life: a poll now and then, and a look at once when a door changed a task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use marabunta_proto::target::Target;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::firings::{Moment, plan};
+use crate::clock::StoreClock;
+use crate::queue::{Entry, Queue, QueueError};
+use crate::run::{Place, TaskId};
+use crate::store::{Inserted, NewRun, PlanBatch, PlanTask, Planned, Store, StoreError};
+use crate::task::TaskSpec;
+use thiserror::Error;
+
+/// How many tasks are locked at once.
+const BATCH: u32 = 200;
+
+/// What of planning can be set.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// This server's id.
+    pub server: String,
+    /// How often the tasks are looked at: by then what was changed by plain SQL has its effect.
+    pub poll_interval: Duration,
+}
+
+/// Plans tasks. Cloning is cheap.
+#[derive(Clone)]
+pub struct Planner {
+    store: Store,
+    queue: Arc<dyn Queue>,
+    clock: StoreClock,
+    options: Arc<Options>,
+}
+
+/// Why a plan was not made.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+impl Planner {
+    /// A planner that does nothing until it is [run](Planner::run).
+    #[must_use]
+    pub fn new(store: Store, queue: Arc<dyn Queue>, clock: StoreClock, options: Options) -> Self {
+        Self { store, queue, clock, options: Arc::new(options) }
+    }
+
+    /// Polls until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            // Servers that were started together do not poll together for ever.
+            let jitter = 0.95 + 0.1 * rand::random::<f64>();
+            let pause = match self.poll().await {
+                Ok(()) => self.options.poll_interval.mul_f64(jitter),
+                Err(error) => {
+                    warn!(%error, "failed to plan the tasks: trying again");
+                    self.options.poll_interval.min(Duration::from_secs(2)).mul_f64(jitter)
+                }
+            };
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn poll(&self) -> Result<(), PlanError> {
+        let until = self.until(self.clock.now());
+        let peek = self.store.peek(until).await?;
+        self.clock.set(peek.now);
+        if peek.orphaned {
+            self.withdraw_orphans().await?;
+        }
+        if !peek.due && !peek.changed {
+            return Ok(());
+        }
+        loop {
+            let batch = self.store.plan_batch(self.until(self.clock.now()), BATCH).await?;
+            if batch.tasks.is_empty() {
+                return Ok(());
+            }
+            self.plan(batch).await?;
+        }
+    }
+
+    /// Plans one task now: a door has changed it. If that fails, the next poll does it.
+    pub async fn plan_now(&self, task: TaskId) {
+        let planned = match self.store.plan_task(task).await {
+            Ok(batch) => self.plan(batch).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = planned {
+            warn!(%task, %error, "failed to plan a changed task: left to the next poll");
+        }
+    }
+
+    /// What is queued ahead of tasks that are gone leaves the queue, then the store.
+    pub async fn withdraw_orphans(&self) -> Result<(), PlanError> {
+        loop {
+            let orphans = self.store.orphans(BATCH).await?;
+            if orphans.is_empty() {
+                return Ok(());
+            }
+            let gone = self.queue.withdraw(orphans.clone()).await?;
+            let gone: Vec<_> =
+                orphans.into_iter().zip(gone).filter_map(|(run, gone)| gone.then_some(run)).collect();
+            if gone.is_empty() {
+                return Ok(());
+            }
+            info!(runs = gone.len(), "withdrew what was queued ahead of deleted tasks");
+            self.store.withdraw(gone).await?;
+        }
+    }
+
+    async fn plan(&self, batch: PlanBatch) -> Result<(), PlanError> {
+        let now = batch.now;
+        let mut planned = Vec::with_capacity(batch.tasks.len());
+        for task in &batch.tasks {
+            planned.push(self.plan_one(task, now).await?);
+        }
+        let runs: Vec<NewRun> = planned.iter().flat_map(|planned| planned.runs.clone()).collect();
+        let inserted = batch.commit(planned).await?;
+        let entries: Vec<Entry> = runs
+            .iter()
+            .zip(inserted)
+            .filter(|(_, inserted)| *inserted == Inserted::New)
+            .map(|(new, _)| Entry::of(&new.run, (new.run.due - now).to_std().unwrap_or(Duration::ZERO)))
+            .collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        debug!(runs = entries.len(), "queueing what is due");
+        if let Err(error) = self.queue.enqueue(entries).await {
+            warn!(%error, "failed to queue planned runs: left to the reconciler");
+        }
+        Ok(())
+    }
+
+    async fn plan_one(&self, task: &PlanTask, now: DateTime<Utc>) -> Result<Planned, PlanError> {
+        let gone = self.queue.withdraw(task.ahead.clone()).await?;
+        let withdrawn = task.ahead.iter().zip(gone).filter_map(|(run, gone)| gone.then_some(*run)).collect();
+        let spec = match &task.spec {
+            Ok(spec) => spec,
+            Err(problem) => {
+                error!(task = %task.id, problem, "a task cannot be read");
+                return Ok(Planned {
+                    task: task.id,
+                    runs: Vec::new(),
+                    skipped: Vec::new(),
+                    withdrawn,
+                    next: None,
+                    planned_to: now,
+                    problem: problem.clone(),
+                });
+            }
+        };
+        let places = self.places(spec).await?;
+        let moment =
+            Moment { now, until: self.until(now), shards: self.queue.shards(), server: &self.options.server };
+        Ok(Planned { withdrawn, ..plan(task, spec, &places, &moment) })
+    }
+
+    async fn places(&self, spec: &TaskSpec) -> Result<Vec<Place>, PlanError> {
+        Ok(match &spec.target {
+            Target::Worker(name) => vec![Place::Worker(name.clone())],
+            Target::Any(selector) => vec![Place::Any(selector.clone())],
+            Target::All(selector) => {
+                self.store.matching(selector).await?.into_iter().map(Place::Worker).collect()
+            }
+        })
+    }
+
+    /// A little more than the next poll, should it be late.
+    fn until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let ahead = self.options.poll_interval.mul_f64(1.25) + Duration::from_secs(5);
+        now + TimeDelta::from_std(ahead).unwrap_or(TimeDelta::hours(1))
+    }
+}

@@ -1,0 +1,25 @@
+//! Where a task's runs live in the queue, and by how much each is delayed: the same at each firing and on each server.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use sha2::{Digest as _, Sha256};
+
+use crate::run::{Place, TaskId};
+
+/// The shard of all runs of a task, so that its overlap policy is decided in one place.
+pub(super) fn shard(task: TaskId, shards: u16) -> u16 {
+    (number(task.as_bytes(), "") % u64::from(shards.max(1))) as u16
+}
+
+/// The delay of a task's runs in this place: from zero up to `splay`, in whole milliseconds.
+pub(super) fn splay(task: TaskId, place: &Place, splay: Duration) -> TimeDelta {
+    let most = u64::try_from(splay.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    let delay = number(task.as_bytes(), &place.to_string()) % most;
+    TimeDelta::milliseconds(i64::try_from(delay).unwrap_or(i64::MAX))
+}
+
+fn number(task: &[u8], place: &str) -> u64 {
+    let digest: [u8; 32] = Sha256::new().chain_update(task).chain_update(place).finalize().into();
+    digest[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}

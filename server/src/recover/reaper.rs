@@ -1,0 +1,126 @@
+//! Attempts whose worker does not have them any more.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::dispatch::Finding;
+use crate::queue::{Phase, Record, Restored, Silent};
+use crate::run::{AttemptEnd, Place, Run};
+use crate::settle::{End, Settler, Verdict};
+
+/// How often silent sessions are looked for.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Ends what is lost until `stop`. A run that names its worker waits for it up to `lost_after`, since nobody else may run it.
+pub async fn run(
+    settler: Settler,
+    mut findings: mpsc::Receiver<Vec<Finding>>,
+    lost_after: Duration,
+    stop: CancellationToken,
+) {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(found) = findings.recv() => mend(&settler, found).await,
+            _ = tick.tick() => match settler.queue.reap().await {
+                Ok(silent) => bury(&settler, silent, lost_after).await,
+                Err(error) => warn!(%error, "failed to look for silent sessions"),
+            },
+        }
+    }
+    // What dispatch finds while it stops is mended before the server goes.
+    while let Some(found) = findings.recv().await {
+        mend(&settler, found).await;
+    }
+}
+
+async fn bury(settler: &Settler, silent: Vec<Silent>, lost_after: Duration) {
+    let mut ends = Vec::new();
+    for session in silent {
+        let lost = session.holding.iter().filter(|record| is_lost(record, session.since, lost_after));
+        let lost: Vec<End> = lost.filter_map(|record| end(record, "its worker fell silent")).collect();
+        if !lost.is_empty() {
+            info!(worker = %session.worker, session = %session.session, runs = lost.len(), "worker lost");
+        }
+        ends.extend(lost);
+    }
+    settle(settler, ends).await;
+}
+
+/// Whether somebody else may, or must, take it over.
+fn is_lost(record: &Record, silent_for: Duration, lost_after: Duration) -> bool {
+    match Run::decode(record.run, &record.body) {
+        Ok(run) => matches!(run.place, Place::Any(_)) || silent_for >= lost_after,
+        Err(_) => true,
+    }
+}
+
+async fn mend(settler: &Settler, found: Vec<Finding>) {
+    let mut ends = Vec::new();
+    for finding in found {
+        match finding {
+            Finding::Unaccepted { worker, run, fence } => {
+                ends.push(End { run, fence, number: 0, worker, end: None })
+            }
+            Finding::Missing { missing, .. } => {
+                let text = "its worker came back without it";
+                ends.extend(
+                    end(&missing.record, text)
+                        .map(|end| if missing.accepted { end } else { End { end: None, ..end } }),
+                );
+            }
+            Finding::Unknown { worker, run, fence } => remember(settler, worker, run, fence).await,
+        }
+    }
+    settle(settler, ends).await;
+}
+
+/// A worker runs what the queue does not know: if it is open in the store, the queue has lost it and gets it back as it was.
+async fn remember(
+    settler: &Settler,
+    worker: marabunta_proto::name::Name,
+    run: crate::run::RunId,
+    fence: crate::run::Fence,
+) {
+    let view = match settler.store.run(run).await {
+        Ok(Some(view)) if !view.state.is_final() => view,
+        Ok(_) => return,
+        Err(error) => return warn!(%run, %error, "failed to look up what a worker holds"),
+    };
+    let attempt =
+        view.attempts.iter().find(|attempt| attempt.fence == fence).map_or(1, |attempt| attempt.number);
+    let entry = crate::queue::Entry::of(&view.run, Duration::ZERO);
+    let restored =
+        Restored { entry, counters: view.counters, attempt, fence: Some(fence), held: Some(worker) };
+    if let Err(error) = settler.queue.restore(vec![restored]).await {
+        warn!(%run, %error, "failed to give the queue back what a worker holds");
+    }
+}
+
+fn end(record: &Record, error: &str) -> Option<End> {
+    let Phase::InFlight { worker, accepted, .. } = &record.phase else { return None };
+    Some(End {
+        run: record.run,
+        fence: record.fence?,
+        number: record.attempt,
+        worker: worker.clone(),
+        end: accepted.then(|| AttemptEnd::lost(error)),
+    })
+}
+
+async fn settle(settler: &Settler, ends: Vec<End>) {
+    if ends.is_empty() {
+        return;
+    }
+    let count = ends.len();
+    let retry = settler.end(ends).await.into_iter().filter(|verdict| *verdict == Verdict::Retry).count();
+    if retry > 0 {
+        warn!(count, retry, "some lost attempts could not be settled: the reaper or the reconciler does it");
+    }
+}

@@ -1,0 +1,83 @@
+//! A queue that has lost what it held is filled again from the store, by one server.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::queue::{Entry, Queue, QueueError, Restored};
+use crate::run::{Place, State};
+use crate::settle::Settler;
+use crate::store::{OpenRun, StoreError};
+
+/// How often it is checked that the queue has not lost what it held.
+const EVERY: Duration = Duration::from_secs(2);
+/// The right to rebuild lasts this long; a server that dies with it is followed by another.
+const RIGHT: Duration = Duration::from_secs(30);
+/// How many runs are entered at once.
+const BATCH: u32 = 500;
+/// How long an `any(..)` run that was perhaps claimed waits for whoever has it to say so.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// Watches over the queue until `stop`.
+pub async fn run(settler: Settler, stop: CancellationToken) {
+    loop {
+        if let Err(error) = check(&settler).await {
+            warn!(%error, "failed to rebuild the queue: trying again");
+        }
+        tokio::select! {
+            () = sleep(EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Why the queue was not rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Rebuilds the queue if it is empty-handed and nobody else does.
+pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
+    if !settler.queue.is_empty_handed().await? || !settler.queue.begin_rebuild(RIGHT).await? {
+        return Ok(());
+    }
+    settler.queue.raise_fence(settler.store.fence_floor().await?).await?;
+    let (mut after, mut count) = (None, 0);
+    loop {
+        let runs = settler.store.open_runs(after, BATCH).await?;
+        let Some(last) = runs.last() else { break };
+        after = Some(last.run.id);
+        count += runs.len();
+        let now = settler.store.now().await?;
+        settler.queue.restore(runs.into_iter().map(|run| restored(run, now)).collect()).await?;
+        renew(&*settler.queue).await?;
+    }
+    settler.queue.finish_rebuild().await?;
+    if count > 0 {
+        info!(runs = count, "rebuilt the queue from the store");
+    }
+    Ok(())
+}
+
+/// The right is taken anew while it lasts, so that a long rebuild stays with one server.
+async fn renew(queue: &dyn Queue) -> Result<(), QueueError> {
+    queue.begin_rebuild(RIGHT).await.map(|_| ())
+}
+
+/// As it was: running ones stay with their worker. A run that names its worker can wait in its place, since that worker says what it holds before it
+/// is given anything; any other may have been claimed unseen, and waits a little.
+pub(super) fn restored(open: OpenRun, now: chrono::DateTime<chrono::Utc>) -> Restored {
+    let mut delay = (open.ready - now).to_std().unwrap_or(Duration::ZERO);
+    let held = open.worker.filter(|_| open.state == State::Running);
+    if matches!(open.run.place, Place::Any(_)) && delay.is_zero() && held.is_none() {
+        delay = HOLD;
+    }
+    let entry = Entry::of(&open.run, delay);
+    Restored { entry, counters: open.counters, attempt: open.attempt, fence: open.fence, held }
+}

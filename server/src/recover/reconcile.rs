@@ -1,0 +1,117 @@
+//! Open rows are held against the queue, some at a time.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::rebuild::{RebuildError, restored};
+use crate::run::{Conclusion, Durability, Next, Reason, RunId, State};
+use crate::settle::Settler;
+use crate::store::{EndedAttempt, EndedRun, OpenRun};
+
+/// How often some are looked at.
+const EVERY: Duration = Duration::from_secs(60);
+/// How many.
+const BATCH: u32 = 1000;
+/// Younger rows are left alone: their run may be on its way.
+const SETTLED: Duration = Duration::from_secs(15);
+
+/// Goes round all open rows, a batch at a time, until `stop`.
+pub async fn run(settler: Settler, stop: CancellationToken) {
+    let mut after = None;
+    loop {
+        let pause = match pass(&settler, after).await {
+            Ok(next) => {
+                after = next;
+                // A round goes on quickly, and rests when it is done.
+                if after.is_some() {
+                    Duration::from_millis(200)
+                } else {
+                    EVERY.mul_f64(0.9 + 0.2 * rand::random::<f64>())
+                }
+            }
+            Err(error) => {
+                warn!(%error, "failed to hold the open runs against the queue");
+                EVERY / 10
+            }
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// One batch; answers where the next one starts, or `None` when all were looked at.
+async fn pass(settler: &Settler, after: Option<RunId>) -> Result<Option<RunId>, RebuildError> {
+    if settler.queue.is_empty_handed().await? {
+        return Ok(None);
+    }
+    let open = settler.store.unsettled(SETTLED, after, BATCH).await?;
+    let next = if open.len() == BATCH as usize { open.last().map(|run| run.run.id) } else { None };
+    let ids: Vec<RunId> = open.iter().map(|run| run.run.id).collect();
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let records = settler.queue.look(ids.clone()).await?;
+    let missing: Vec<OpenRun> =
+        open.into_iter().zip(records).filter_map(|(run, record)| record.is_none().then_some(run)).collect();
+    if missing.is_empty() {
+        return Ok(next);
+    }
+    let kept = settler.queue.results(missing.iter().map(|run| run.run.id).collect()).await?;
+    let now = settler.store.now().await?;
+    let mut back = Vec::new();
+    for (open, kept) in missing.into_iter().zip(kept) {
+        let kept = kept.and_then(|kept| Conclusion::decode(open.run.id, &kept).ok());
+        match (kept, open.run.durability) {
+            (Some(conclusion), _) => record(settler, conclusion).await?,
+            (None, Durability::Durable) => back.push(restored(open, now)),
+            (None, Durability::Fast) => lost(settler, open).await?,
+        }
+    }
+    if !back.is_empty() {
+        info!(runs = back.len(), "queued open runs that the queue did not have");
+        settler.queue.restore(back).await?;
+    }
+    Ok(next)
+}
+
+/// The queue remembers how it ended; its history was not written.
+async fn record(settler: &Settler, conclusion: Conclusion) -> Result<(), RebuildError> {
+    let Conclusion { run, state, reason, error, counters, attempt, server } = conclusion;
+    match attempt {
+        Some(last) => {
+            let next = Next::End { state, reason, counters };
+            let row = EndedAttempt {
+                run,
+                fence: last.fence,
+                number: last.number,
+                worker: last.worker,
+                server,
+                end: last.end,
+                next,
+            };
+            settler.store.end_attempts(vec![row]).await?;
+        }
+        None => {
+            settler.store.end_runs(vec![EndedRun { run, state, reason, error, server }]).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn lost(settler: &Settler, open: OpenRun) -> Result<(), RebuildError> {
+    warn!(run = %open.run.id, "a fast run was lost with the queue");
+    let row = EndedRun {
+        run: open.run,
+        state: State::Error,
+        reason: Some(Reason::Lost),
+        error: "the queue lost it".into(),
+        server: settler.server.clone(),
+    };
+    settler.store.end_runs(vec![row]).await?;
+    Ok(())
+}

@@ -1,0 +1,321 @@
+//! How an attempt ends, whoever says so: its worker by a report, or the server that finds it lost.
+//!
+//! The fence is held against the queue; what follows is decided by [`next`]; a durable run's end is committed before it leaves the queue, a
+//! fast run's is kept by the queue and reaches the store through the journal. Saying it twice changes nothing.
+
+mod unknown;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use marabunta_proto::name::Name;
+use tracing::warn;
+
+use crate::journal::{Journal, mirror};
+use crate::queue::{Ending, EndingCause, Phase, Queue, Record, Settled, Settlement, Step};
+use crate::run::{
+    AttemptEnd, Conclusion, Durability, Fence, LastAttempt, Next, Outcome, Run, RunId, State, next,
+};
+use crate::store::{EndedAttempt, EndedRun, Recorded, Store};
+
+/// Ends attempts and runs. Cloning is cheap.
+#[derive(Clone)]
+pub struct Settler {
+    pub queue: Arc<dyn Queue>,
+    pub store: Store,
+    pub journal: Journal,
+    /// This server's id.
+    pub server: String,
+}
+
+/// Somebody says that an attempt has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    pub run: RunId,
+    pub fence: Fence,
+    /// From 1.
+    pub number: u32,
+    pub worker: Name,
+    /// `None`: nobody took charge of it.
+    pub end: Option<AttemptEnd>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Recorded, now or before.
+    Recorded,
+    /// A later attempt was given out, or the run has ended otherwise.
+    Stale,
+    /// There is no such run.
+    Unknown,
+    /// Not recorded, as far as is known: say it again.
+    Retry,
+}
+
+/// An end whose fence holds, with what follows from it.
+struct Decided {
+    index: usize,
+    end: End,
+    run: Run,
+    next: Next,
+}
+
+impl Settler {
+    /// Ends attempts. One verdict each, in order.
+    pub async fn end(&self, ends: Vec<End>) -> Vec<Verdict> {
+        let mut verdicts = vec![Verdict::Retry; ends.len()];
+        let records = match self.queue.look(ends.iter().map(|end| end.run).collect()).await {
+            Ok(records) => records,
+            Err(error) => {
+                warn!(%error, "failed to look up reported runs");
+                return verdicts;
+            }
+        };
+        let (mut durable, mut fast) = (Vec::new(), Vec::new());
+        for (index, (end, record)) in ends.into_iter().zip(records).enumerate() {
+            let Some(record) = record else {
+                verdicts[index] = self.end_unknown(end).await;
+                continue;
+            };
+            match decide(index, end, &record) {
+                Ok(decided) if decided.run.durability == Durability::Durable => durable.push(decided),
+                Ok(decided) => fast.push(decided),
+                Err(verdict) => verdicts[index] = verdict,
+            }
+        }
+        self.end_durable(durable, &mut verdicts).await;
+        self.end_fast(fast, &mut verdicts).await;
+        verdicts
+    }
+
+    /// The store first. What it has is then settled in the queue; what it refuses is not.
+    async fn end_durable(&self, decided: Vec<Decided>, verdicts: &mut [Verdict]) {
+        if decided.is_empty() {
+            return;
+        }
+        let (accepted, unaccepted): (Vec<_>, Vec<_>) = decided.into_iter().partition(Decided::is_recorded);
+        let recorded =
+            match self.store.end_attempts(accepted.iter().filter_map(|one| self.row(one)).collect()).await {
+                Ok(recorded) => recorded,
+                Err(error) => {
+                    warn!(%error, "failed to store the ends of attempts");
+                    return;
+                }
+            };
+        let mut settled = unaccepted;
+        for (one, recorded) in accepted.into_iter().zip(recorded) {
+            match recorded {
+                Recorded::Recorded | Recorded::Already => settled.push(one),
+                Recorded::Stale | Recorded::Unknown => {
+                    verdicts[one.index] = Verdict::Stale;
+                    self.drop_ended(one.end.run).await;
+                }
+            }
+        }
+        for one in &settled {
+            self.show(one);
+        }
+        self.settle(settled, verdicts).await;
+    }
+
+    /// The queue first, which keeps the result; the store follows.
+    async fn end_fast(&self, decided: Vec<Decided>, verdicts: &mut [Verdict]) {
+        let rows: Vec<_> = decided.iter().map(|one| (one.index, self.row(one))).collect();
+        self.settle(decided, verdicts).await;
+        for (index, row) in rows {
+            if verdicts[index] == Verdict::Recorded
+                && let Some(row) = row
+            {
+                self.journal.attempt(row).await;
+            }
+        }
+    }
+
+    async fn settle(&self, decided: Vec<Decided>, verdicts: &mut [Verdict]) {
+        if decided.is_empty() {
+            return;
+        }
+        let settlements = decided.iter().map(|one| self.settlement(one)).collect();
+        match self.queue.settle(settlements).await {
+            Ok(settled) => {
+                for (one, settled) in decided.into_iter().zip(settled) {
+                    verdicts[one.index] = match settled {
+                        Settled::Settled | Settled::Unknown => Verdict::Recorded,
+                        Settled::Stale => Verdict::Stale,
+                    };
+                }
+            }
+            // Said again, the store answers that it has it, and the queue is asked once more.
+            Err(error) => warn!(%error, "failed to settle attempts in the queue"),
+        }
+    }
+
+    fn settlement(&self, one: &Decided) -> Settlement {
+        let step = match one.next {
+            Next::Again { delay, counters } => Step::Again { delay, counters },
+            Next::End { .. } => Step::Remove { result: self.result(one) },
+        };
+        Settlement { run: one.end.run, fence: Some(one.end.fence), step }
+    }
+
+    /// What the queue keeps of a fast run.
+    fn result(&self, one: &Decided) -> Option<Bytes> {
+        let Next::End { state, reason, counters } = one.next else { return None };
+        if one.run.durability == Durability::Durable {
+            return None;
+        }
+        let end = one.end.end.clone();
+        let conclusion = Conclusion {
+            run: one.run.clone(),
+            state,
+            reason,
+            error: end.as_ref().map_or_else(String::new, |end| end.error.clone()),
+            counters,
+            attempt: end.map(|end| LastAttempt {
+                fence: one.end.fence,
+                number: one.end.number,
+                worker: one.end.worker.clone(),
+                end,
+            }),
+            server: self.server.clone(),
+        };
+        Some(conclusion.encode().into())
+    }
+
+    /// As the store has it. An attempt that nobody took charge of is no row, unless it ends the run.
+    fn row(&self, one: &Decided) -> Option<EndedAttempt> {
+        let end = match (&one.end.end, &one.next) {
+            (Some(end), _) => end.clone(),
+            (None, Next::End { .. }) => AttemptEnd::lost("never accepted"),
+            (None, Next::Again { .. }) => return None,
+        };
+        Some(EndedAttempt {
+            run: one.run.clone(),
+            fence: one.end.fence,
+            number: one.end.number,
+            worker: one.end.worker.clone(),
+            server: self.server.clone(),
+            end,
+            next: one.next,
+        })
+    }
+
+    fn show(&self, one: &Decided) {
+        let (state, counters) = match one.next {
+            Next::Again { counters, .. } => (State::Queued, counters),
+            Next::End { state, counters, .. } => (state, counters),
+        };
+        let started = one.end.end.as_ref().and_then(|end| end.started);
+        if let Some(mirror) = mirror(&one.run, state, started, counters.failed) {
+            self.journal.mirror(mirror);
+        }
+    }
+
+    /// Ends runs that end without an attempt. Those that could not be are offered again by the queue.
+    pub async fn conclude(&self, endings: Vec<Ending>) {
+        let mut rows = Vec::new();
+        for ending in endings {
+            match Run::decode(ending.record.run, &ending.record.body) {
+                Ok(run) => rows.push(ended(run, ending.cause, &self.server)),
+                Err(error) => {
+                    warn!(run = %ending.record.run, %error, "a damaged run is dropped from the queue");
+                    self.drop_ended(ending.record.run).await;
+                }
+            }
+        }
+        let (durable, fast): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.run.durability == Durability::Durable);
+        if !durable.is_empty()
+            && let Err(error) = self.store.end_runs(durable.clone()).await
+        {
+            warn!(%error, "failed to store the ends of runs");
+            return self.conclude_fast(fast).await;
+        }
+        for row in &durable {
+            if let Some(mirror) = mirror(&row.run, row.state, None, 0) {
+                self.journal.mirror(mirror);
+            }
+        }
+        let settlements = durable.iter().map(|row| gone(row.run.id, None)).collect();
+        if let Err(error) = self.queue.settle(settlements).await {
+            warn!(%error, "failed to remove ended runs from the queue");
+        }
+        self.conclude_fast(fast).await;
+    }
+
+    async fn conclude_fast(&self, rows: Vec<EndedRun>) {
+        if rows.is_empty() {
+            return;
+        }
+        let settlements =
+            rows.iter().map(|row| gone(row.run.id, Some(concluded(row).encode().into()))).collect();
+        match self.queue.settle(settlements).await {
+            Ok(_) => {
+                for row in rows {
+                    self.journal.ended(row).await;
+                }
+            }
+            Err(error) => warn!(%error, "failed to remove ended runs from the queue"),
+        }
+    }
+
+    /// The store knows that this run has ended: the queue forgets it.
+    pub async fn drop_ended(&self, run: RunId) {
+        if let Err(error) = self.queue.settle(vec![gone(run, None)]).await {
+            warn!(%run, %error, "failed to remove an ended run from the queue");
+        }
+    }
+}
+
+/// What follows from an end, or the verdict when nothing does.
+fn decide(index: usize, end: End, record: &Record) -> Result<Decided, Verdict> {
+    if record.fence != Some(end.fence) {
+        return Err(if record.fence > Some(end.fence) { Verdict::Stale } else { Verdict::Unknown });
+    }
+    let run = Run::decode(record.run, &record.body).map_err(|error| {
+        warn!(run = %record.run, %error, "failed to read a queued run");
+        Verdict::Unknown
+    })?;
+    let outcome = end.end.as_ref().map(|end| end.outcome);
+    if !matches!(record.phase, Phase::InFlight { .. }) && outcome != Some(Outcome::Succeeded) {
+        // It is back in the queue already, by this very end or by a loss: it counts once. Only a success that comes late is worth more.
+        return Err(Verdict::Recorded);
+    }
+    let jitter = rand::random();
+    let next = next(&run.policy, record.counters, outcome, record.cancelled, jitter);
+    Ok(Decided { index, end, run, next })
+}
+
+impl Decided {
+    /// Whether the store has a row of it.
+    fn is_recorded(&self) -> bool {
+        self.end.end.is_some() || matches!(self.next, Next::End { .. })
+    }
+}
+
+fn gone(run: RunId, result: Option<Bytes>) -> Settlement {
+    Settlement { run, fence: None, step: Step::Remove { result } }
+}
+
+fn ended(run: Run, cause: EndingCause, server: &str) -> EndedRun {
+    let (state, error) = match cause {
+        EndingCause::Expired => (State::Expired, "not started in time"),
+        EndingCause::Overlapped => (State::Skipped, "the run before it has not ended"),
+        EndingCause::Replaced => (State::Cancelled, "replaced by a later run"),
+        EndingCause::Cancelled => (State::Cancelled, "cancelled while it waited"),
+    };
+    EndedRun { run, state, reason: None, error: error.to_owned(), server: server.to_owned() }
+}
+
+fn concluded(row: &EndedRun) -> Conclusion {
+    Conclusion {
+        run: row.run.clone(),
+        state: row.state,
+        reason: row.reason,
+        error: row.error.clone(),
+        counters: crate::run::Counters::default(),
+        attempt: None,
+        server: row.server.clone(),
+    }
+}

@@ -1,0 +1,85 @@
+//! Facts about the whole installation.
+
+use uuid::Uuid;
+
+use super::retry::{Failure, Retry};
+use super::sql::{Reader, Statement};
+use super::{Store, StoreError};
+use crate::run::Fence;
+
+impl Store {
+    /// The number of shards of the queue: `default` at the very first call, and the same for ever.
+    pub async fn shards(&self, default: u16) -> Result<u16, StoreError> {
+        let value = self.fact("shards", default.to_string()).await?;
+        value.parse().map_err(|_| StoreError::Corrupt(format!("meta: shards is `{value}`, not a number")))
+    }
+
+    /// The id of the installation, made at the very first call.
+    pub async fn installation(&self) -> Result<Uuid, StoreError> {
+        let value = self.fact("installation", Uuid::new_v4().to_string()).await?;
+        value.parse().map_err(|_| StoreError::Corrupt(format!("meta: installation is `{value}`, not a UUID")))
+    }
+
+    /// No fence below this may be given out.
+    pub async fn fence_floor(&self) -> Result<Fence, StoreError> {
+        fence(&self.fact("fence_floor", "1".to_owned()).await?)
+    }
+
+    /// Raises the floor to this, unless it is higher.
+    pub async fn raise_fence_floor(&self, floor: Fence) -> Result<(), StoreError> {
+        self.fence_floor().await?;
+        let mut retry = Retry::default();
+        loop {
+            match self.try_raise(floor).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => retry.after(failure).await?,
+            }
+        }
+    }
+
+    async fn try_raise(&self, floor: Fence) -> Result<(), Failure> {
+        let mut transaction = self.begin().await?;
+        let select = Statement::new("SELECT value FROM meta WHERE name = 'fence_floor' /*! FOR UPDATE */");
+        let row = select.row(&mut transaction).await?.ok_or(sqlx::Error::RowNotFound)?;
+        if fence(&Reader::new(&row).text()?)? < floor {
+            let mut update = Statement::new("UPDATE meta SET value = ? WHERE name = 'fence_floor'");
+            update.bind(floor.0.to_string());
+            update.execute(&mut transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// A fact; `first` when nobody has said it before.
+    async fn fact(&self, name: &str, first: String) -> Result<String, StoreError> {
+        let mut retry = Retry::default();
+        loop {
+            match self.try_fact(name, &first).await {
+                Ok(value) => return Ok(value),
+                Err(failure) => retry.after(failure).await?,
+            }
+        }
+    }
+
+    async fn try_fact(&self, name: &str, first: &str) -> Result<String, Failure> {
+        let mut select = Statement::new("SELECT value FROM meta WHERE name = ?");
+        select.bind(name);
+        if let Some(row) = select.row(&mut *self.reader().await?).await? {
+            return Ok(Reader::new(&row).text()?);
+        }
+        // Whoever loses the race for the key reads the winner's value at the next try.
+        let mut transaction = self.begin().await?;
+        let mut insert = Statement::new("INSERT INTO meta (name, value) VALUES (?, ?)");
+        insert.bind(name).bind(first);
+        insert.execute(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(first.to_owned())
+    }
+}
+
+fn fence(value: &str) -> Result<Fence, StoreError> {
+    value
+        .parse()
+        .map(Fence)
+        .map_err(|_| StoreError::Corrupt(format!("meta: fence_floor is `{value}`, not a number")))
+}

@@ -1,0 +1,241 @@
+//! On demand: a request becomes a run, or one for each worker of an `all(..)`, and is queued.
+//!
+//! A durable run is committed before it is queued, a fast one is queued first. What arrives together is written together.
+
+mod write;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use marabunta_proto::name::Name;
+use marabunta_proto::target::Target;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use tokio_util::task::TaskTracker;
+
+use crate::batch::Batcher;
+use crate::clock::StoreClock;
+use crate::journal::Journal;
+use crate::queue::Queue;
+use crate::run::{Durability, GroupId, Key, Overlap, Place, Policy, Priority, Run, RunId, TaskRef};
+use crate::store::{Store, StoreError};
+use write::{Prepared, Written};
+
+/// How many names of known workers are remembered.
+const KNOWN: usize = 100_000;
+
+/// A request to run something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub target: Target,
+    pub handler: Name,
+    /// JSON.
+    pub payload: Bytes,
+    pub policy: Policy,
+    pub priority: Priority,
+    /// Embedded, every run is durable.
+    pub durability: Durability,
+    /// A second request with the same key within a day is answered with the runs of the first.
+    pub key: Option<String>,
+    /// Refuse unless a worker that can take it is connected.
+    pub online: bool,
+    /// The task that is fired by hand.
+    pub task: Option<TaskRef>,
+    pub overlap: Overlap,
+}
+
+/// What was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Accepted {
+    pub runs: Vec<(RunId, Place)>,
+    pub group: Option<GroupId>,
+    pub warnings: Vec<String>,
+    /// These are the runs of an earlier request with the same key.
+    pub repeated: bool,
+}
+
+/// Why a request was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SubmitError {
+    #[error("target `{0}` matches no worker that ever connected")]
+    NoWorker(String),
+    #[error("no worker for `{0}` is connected now; without `online` the run would wait for one")]
+    Offline(String),
+    #[error("the queue of `{0}` is full: wait until some of it was worked off, or cancel some")]
+    Full(String),
+    #[error("the idempotency key `{0}` was used for another request within a day: choose another")]
+    KeyReused(String),
+    #[error("{0}")]
+    Exhausted(String),
+    /// Perhaps accepted all the same.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Accepts requests. Cloning is cheap.
+#[derive(Clone)]
+pub struct Submit {
+    queue: Arc<dyn Queue>,
+    store: Store,
+    clock: StoreClock,
+    writer: Batcher<Prepared, Result<Written, SubmitError>>,
+    known: Arc<Mutex<std::collections::HashSet<Name>>>,
+}
+
+impl Submit {
+    /// Starts the writer.
+    #[must_use]
+    pub fn spawn(
+        tracker: &TaskTracker,
+        queue: Arc<dyn Queue>,
+        store: Store,
+        journal: Journal,
+        clock: StoreClock,
+        server: String,
+    ) -> Self {
+        let sink = write::Sink { queue: queue.clone(), store: store.clone(), journal, server };
+        let writer = Batcher::spawn(tracker, move |runs| {
+            let sink = sink.clone();
+            async move { sink.write(runs).await }
+        });
+        Self { queue, store, clock, writer, known: Arc::default() }
+    }
+
+    /// Accepts a request: all of its runs, or none as far as is known.
+    pub async fn submit(&self, request: Request) -> Result<Accepted, SubmitError> {
+        let mut accepted = Accepted::default();
+        let places = self.places(&request, &mut accepted).await?;
+        let prepared = self.prepare(request, &places, accepted.group).await?;
+        let written =
+            self.writer.write(prepared).await.map_err(|error| SubmitError::Unavailable(error.to_string()))?;
+        for (written, place) in written.into_iter().zip(places) {
+            let written = written?;
+            accepted.repeated |= written.repeated;
+            accepted.runs.push((written.run, place));
+            if written.waits && accepted.warnings.is_empty() {
+                accepted
+                    .warnings
+                    .push("the queue is unavailable: the run is stored and starts when it is back".into());
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Where the runs of a request wait. The group and warnings are noted on the way.
+    async fn places(&self, request: &Request, accepted: &mut Accepted) -> Result<Vec<Place>, SubmitError> {
+        let target = request.target.to_string();
+        match &request.target {
+            Target::Worker(name) => {
+                if request.online {
+                    self.online(&target, vec![name.clone()]).await?;
+                } else if !self.is_known(name).await {
+                    accepted
+                        .warnings
+                        .push(format!("no worker named `{name}` ever connected: the run waits for one"));
+                }
+                Ok(vec![Place::Worker(name.clone())])
+            }
+            Target::Any(selector) => {
+                if request.online {
+                    self.online(&target, self.store.matching(selector).await?).await?;
+                }
+                Ok(vec![Place::Any(selector.clone())])
+            }
+            Target::All(selector) => {
+                let workers = self.store.matching(selector).await?;
+                if workers.is_empty() {
+                    return Err(SubmitError::NoWorker(target));
+                }
+                if request.online {
+                    self.online(&target, workers.clone()).await?;
+                }
+                accepted.group = Some(request.key.as_deref().map_or_else(GroupId::new, GroupId::keyed));
+                Ok(workers.into_iter().map(Place::Worker).collect())
+            }
+        }
+    }
+
+    async fn online(&self, target: &str, workers: Vec<Name>) -> Result<(), SubmitError> {
+        let sessions = self.queue.sessions(workers).await;
+        let sessions = sessions.map_err(|error| SubmitError::Unavailable(error.to_string()))?;
+        if sessions.iter().any(Option::is_some) {
+            Ok(())
+        } else {
+            Err(SubmitError::Offline(target.to_owned()))
+        }
+    }
+
+    /// Whether a worker of this name ever connected. While the store is away, everybody did.
+    async fn is_known(&self, name: &Name) -> bool {
+        if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(name) {
+            return true;
+        }
+        let known = !matches!(self.store.worker(name).await, Ok(None));
+        let mut names = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known && names.len() < KNOWN {
+            names.insert(name.clone());
+        }
+        known
+    }
+
+    async fn prepare(
+        &self,
+        request: Request,
+        places: &[Place],
+        group: Option<GroupId>,
+    ) -> Result<Vec<Prepared>, SubmitError> {
+        let payload = self.store.intern(vec![request.payload]).await?.pop();
+        let payload = payload.ok_or_else(|| SubmitError::Unavailable("the payload was not stored".into()))?;
+        let durability = if self.store.is_embedded() { Durability::Durable } else { request.durability };
+        let shard = self.shard(request.key.as_deref());
+        let now = self.clock.now();
+        let prepared = places.iter().map(|place| {
+            let run = Run {
+                id: RunId::new(now, shard),
+                task: request.task.clone(),
+                group,
+                place: place.clone(),
+                handler: request.handler.clone(),
+                payload: payload.clone(),
+                priority: request.priority,
+                durability,
+                policy: request.policy.clone(),
+                overlap: request.overlap,
+                created: now,
+                due: now,
+            };
+            let key = request.key.as_deref().map(|text| key(text, &run, group.is_some()));
+            Prepared { run, key, text: request.key.clone() }
+        });
+        Ok(prepared.collect())
+    }
+
+    /// Requests with the same key meet in one shard; others go anywhere.
+    fn shard(&self, key: Option<&str>) -> u16 {
+        let number = match key {
+            Some(key) => {
+                let digest = Sha256::digest(key.as_bytes());
+                u16::from_be_bytes([digest[0], digest[1]])
+            }
+            None => rand::random(),
+        };
+        number % self.queue.shards()
+    }
+}
+
+/// The key of one run: the submitter's, and for one of a group its worker; with a hash of all that the request says.
+fn key(text: &str, run: &Run, grouped: bool) -> Key {
+    let epoch = chrono::DateTime::UNIX_EPOCH;
+    let same = Run { created: epoch, due: epoch, group: None, ..run.clone() };
+    let digest: [u8; 32] = Sha256::digest(same.encode()).into();
+    let mut request = [0; 16];
+    request.copy_from_slice(&digest[..16]);
+    let text = if grouped { format!("{text}\n{}", run.place) } else { text.to_owned() };
+    Key { text, request }
+}
+
+impl From<StoreError> for SubmitError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

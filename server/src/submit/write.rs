@@ -1,0 +1,165 @@
+//! Writes runs where their class promises, then queues them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::SubmitError;
+use crate::journal::Journal;
+use crate::queue::{Admission, Entry, Queue, QueueError};
+use crate::run::{Durability, Key, Run, RunId};
+use crate::store::{Inserted, NewRun, Store};
+
+/// A run on its way in.
+pub(super) struct Prepared {
+    pub run: Run,
+    pub key: Option<Key>,
+    /// The key as its submitter wrote it.
+    pub text: Option<String>,
+}
+
+/// A run that is accepted.
+pub(super) struct Written {
+    pub run: RunId,
+    pub repeated: bool,
+    /// It is stored, but could not be queued yet.
+    pub waits: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct Sink {
+    pub queue: Arc<dyn Queue>,
+    pub store: Store,
+    pub journal: Journal,
+    pub server: String,
+}
+
+type Answer = Result<Written, SubmitError>;
+
+impl Sink {
+    /// One answer for each, in order.
+    pub async fn write(&self, runs: Vec<Prepared>) -> Vec<Answer> {
+        let mut answers: Vec<Option<Answer>> = runs.iter().map(|_| None).collect();
+        let (durable, fast): (Vec<_>, Vec<_>) =
+            runs.into_iter().enumerate().partition(|(_, one)| one.run.durability == Durability::Durable);
+        let stored = self.store(durable, &mut answers).await;
+        let queued: Vec<_> = stored.into_iter().chain(fast).collect();
+        self.enqueue(queued, &mut answers).await;
+        let lost = || Err(SubmitError::Unavailable("the run was not written".into()));
+        answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect()
+    }
+
+    /// Commits durable runs. Those that are new are to be queued.
+    async fn store(
+        &self,
+        runs: Vec<(usize, Prepared)>,
+        answers: &mut [Option<Answer>],
+    ) -> Vec<(usize, Prepared)> {
+        if runs.is_empty() {
+            return runs;
+        }
+        let inserted = match self.store.insert_runs(runs.iter().map(|(_, one)| self.row(one)).collect()).await
+        {
+            Ok(inserted) => inserted,
+            Err(error) => {
+                for (index, _) in runs {
+                    answers[index] = Some(Err(SubmitError::Unavailable(error.to_string())));
+                }
+                return Vec::new();
+            }
+        };
+        let mut new = Vec::with_capacity(runs.len());
+        for ((index, one), inserted) in runs.into_iter().zip(inserted) {
+            match inserted {
+                Inserted::New => new.push((index, one)),
+                Inserted::Duplicate => answers[index] = Some(Ok(accepted(one.run.id))),
+                Inserted::Repeated { run, same } => answers[index] = Some(repeated(run, same, &one)),
+            }
+        }
+        new
+    }
+
+    async fn enqueue(&self, runs: Vec<(usize, Prepared)>, answers: &mut [Option<Answer>]) {
+        if runs.is_empty() {
+            return;
+        }
+        let entries = runs.iter().map(|(_, one)| entry(one)).collect();
+        let admitted = match self.queue.enqueue(entries).await {
+            Ok(admitted) => admitted,
+            Err(error) => return self.refused(runs, &error, answers).await,
+        };
+        let mut full = Vec::new();
+        for ((index, one), admission) in runs.into_iter().zip(admitted) {
+            let durable = one.run.durability == Durability::Durable;
+            answers[index] = Some(match admission {
+                Admission::Queued | Admission::Duplicate => Ok(accepted(one.run.id)),
+                Admission::Repeated { run, same } => repeated(run, same, &one),
+                Admission::Full => {
+                    if durable {
+                        full.push(one.run.id);
+                    }
+                    Err(SubmitError::Full(one.run.place.to_string()))
+                }
+            });
+            if admission == Admission::Queued && !durable {
+                self.journal.submitted(self.row(&one)).await;
+            }
+        }
+        self.take_back(full).await;
+    }
+
+    /// The queue took nothing, as far as is known. A durable run is accepted all the same when the queue is away, and not when it is full.
+    async fn refused(
+        &self,
+        runs: Vec<(usize, Prepared)>,
+        error: &QueueError,
+        answers: &mut [Option<Answer>],
+    ) {
+        let mut full = Vec::new();
+        for (index, one) in runs {
+            let durable = one.run.durability == Durability::Durable;
+            answers[index] = Some(match error {
+                QueueError::Full(_) => {
+                    if durable {
+                        full.push(one.run.id);
+                    }
+                    Err(SubmitError::Exhausted(error.to_string()))
+                }
+                _ if durable => Ok(Written { waits: true, ..accepted(one.run.id) }),
+                _ => Err(SubmitError::Unavailable(error.to_string())),
+            });
+        }
+        self.take_back(full).await;
+    }
+
+    async fn take_back(&self, runs: Vec<RunId>) {
+        if !runs.is_empty()
+            && let Err(error) = self.store.withdraw(runs).await
+        {
+            warn!(%error, "failed to take back refused runs: they will be queued after all");
+        }
+    }
+
+    fn row(&self, one: &Prepared) -> NewRun {
+        NewRun { run: one.run.clone(), server: self.server.clone(), key: one.key.clone() }
+    }
+}
+
+/// The store looks after the keys of durable runs, the queue after those of fast ones.
+fn entry(one: &Prepared) -> Entry {
+    let key = one.key.clone().filter(|_| one.run.durability == Durability::Fast);
+    Entry { key, ..Entry::of(&one.run, Duration::ZERO) }
+}
+
+fn accepted(run: RunId) -> Written {
+    Written { run, repeated: false, waits: false }
+}
+
+fn repeated(run: RunId, same: bool, one: &Prepared) -> Answer {
+    if same {
+        Ok(Written { run, repeated: true, waits: false })
+    } else {
+        Err(SubmitError::KeyReused(one.text.clone().unwrap_or_default()))
+    }
+}
