@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use marabunta_proto::selector::Selector;
 use marabunta_server::run::{Fence, Payload, PayloadHash};
-use marabunta_server::store::Registration;
+use marabunta_server::store::{Registered, Registration};
 use tokio::task::JoinSet;
 
 use crate::fixture::{Fixture, name};
@@ -43,12 +43,22 @@ fn worker(text: &str, role: &str) -> Registration {
 }
 
 pub async fn a_worker_is_registered_and_drained(f: &Fixture) {
-    assert!(!f.store.register(worker("w", "web")).await.unwrap());
+    assert_eq!(
+        f.store.register(worker("w", "web")).await.unwrap(),
+        Registered { draining: false, matches_others: true }
+    );
+    assert_eq!(
+        f.store.register(worker("w", "web")).await.unwrap(),
+        Registered { draining: false, matches_others: false }
+    );
     let first = f.store.worker(&name("w")).await.unwrap().unwrap();
     assert_eq!(first.registration, worker("w", "web"));
     assert!(f.store.set_draining(&name("w"), true).await.unwrap());
     assert!(!f.store.set_draining(&name("x"), true).await.unwrap());
-    assert!(f.store.register(worker("w", "db")).await.unwrap());
+    assert_eq!(
+        f.store.register(worker("w", "db")).await.unwrap(),
+        Registered { draining: true, matches_others: true }
+    );
     let again = f.store.worker(&name("w")).await.unwrap().unwrap();
     assert_eq!(
         (again.registration, again.registered, again.draining),
