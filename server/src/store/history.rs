@@ -123,23 +123,21 @@ impl Store {
     pub async fn run(&self, run: RunId) -> Result<Option<RunView>, StoreError> {
         let mut connection = self.reader().await?;
         let now = self.now_in(&mut connection).await?;
-        // Open runs first: one that leaves in between is then found in the history.
+        // Read so that one which moves on in between is seen as it was before or after, never half: the attempts of an open run before its row,
+        // those of an ended one after it; and open runs before ended ones, so that it is found in one of them.
+        let so_far = attempts(&mut connection, run).await?;
         let mut select = select_open();
         select.push(" WHERE id = ?").bind(id(run));
-        let mut view = match select.row(&mut connection).await? {
-            Some(row) => view_open(read_open(&row)?, now),
-            None => {
-                let mut select = select_ended("result");
-                select.push(" WHERE id = ?").bind(id(run));
-                match select.row(&mut connection).await? {
-                    Some(row) => read_ended(&row)?,
-                    None => return Ok(None),
-                }
-            }
-        };
-        let under_way = std::mem::take(&mut view.attempts);
+        if let Some(row) = select.row(&mut connection).await? {
+            let mut view = view_open(read_open(&row)?, now);
+            view.attempts.splice(0..0, so_far);
+            return Ok(Some(view));
+        }
+        let mut select = select_ended("result");
+        select.push(" WHERE id = ?").bind(id(run));
+        let Some(row) = select.row(&mut connection).await? else { return Ok(None) };
+        let mut view = read_ended(&row)?;
         view.attempts = attempts(&mut connection, run).await?;
-        view.attempts.extend(under_way);
         Ok(Some(view))
     }
 
