@@ -13,6 +13,7 @@ use super::backend::{self, BackendError, Kept};
 use super::crew::Crew;
 use super::rooms::{self, House};
 use super::{identity, readiness};
+use crate::clock::StoreClock;
 use crate::config::Config;
 use crate::http;
 use crate::listen::{Tls, TlsError, TlsFiles, accept};
@@ -57,12 +58,14 @@ pub async fn run(
 ) -> Result<(), AppError> {
     let server = identity::server_id();
     let entry = Entry::read(&config)?;
-    let kept = backend::open(&config, &server).await?;
+    let kept = backend::open(config.backend.clone(), config.limits.clone(), server.clone()).await?;
     let settled = rooms::settle(&kept, &server);
     settled.check().await?;
-    let mut house = rooms::build(&config, &kept, &server, settled).await?;
+    let clock = StoreClock::new(kept.store.now().await?);
+    let mut house = rooms::build(&config, settled, clock);
     let (ready, readiness) = watch::channel("starting".to_owned());
-    let watching = readiness::run(kept.store.clone(), kept.queue.clone(), ready.clone(), house.early.stop.clone());
+    let watching =
+        readiness::run(kept.store.clone(), kept.queue.clone(), ready.clone(), house.early.stop.clone());
     house.early.spawn("readiness", watching);
     info!(%server, version = env!("CARGO_PKG_VERSION"), backend = kept.shown, "started");
     let accepting = TaskTracker::new();
@@ -129,7 +132,8 @@ fn open_doors(
     let connections = accept(accepting, listeners.grpc, entry.grpc, stop.clone());
     let health = rpc::Health { readiness, stop: stop.clone() };
     let rooms = house.rooms.clone();
-    let door = rpc::Door { rooms, callers: entry.callers, workers: entry.workers, health, stop: stop.clone() };
+    let door =
+        rpc::Door { rooms, callers: entry.callers, workers: entry.workers, health, stop: stop.clone() };
     doors.spawn("gRPC door", async move {
         if let Err(error) = door.serve(connections, stop).await {
             error!(%error, "the gRPC door broke");

@@ -40,7 +40,8 @@ impl v1::dispatch_server::Dispatch for DispatchService {
         let principal = Principal::of(&request);
         let mut incoming = request.into_inner();
         let first = timeout(HELLO, incoming.message()).await;
-        let first = first.map_err(|_| Invalid::missing("the first message", "a session begins with Hello"))??;
+        let first =
+            first.map_err(|_| Invalid::missing("the first message", "a session begins with Hello"))??;
         let hello = convert::first(first)?;
         if !principal.may_be(&hello.worker) {
             let names = principal.shown();
@@ -62,13 +63,17 @@ impl v1::dispatch_server::Dispatch for DispatchService {
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Answer<v1::ReportResponse> {
         let principal = Principal::of(&request);
-        let reported = Reported::read(request.into_inner(), self.clock.now(), |worker| principal.may_be(worker));
+        let reported =
+            Reported::read(request.into_inner(), self.clock.now(), |worker| principal.may_be(worker));
         let (messages, ends, answer) = reported.split();
         let (kept, ended) = self.report.take(messages, ends).await;
         Ok(Response::new(answer(kept, ended)))
     }
 
-    async fn fetch_payload(&self, request: Request<v1::FetchPayloadRequest>) -> Answer<v1::FetchPayloadResponse> {
+    async fn fetch_payload(
+        &self,
+        request: Request<v1::FetchPayloadRequest>,
+    ) -> Answer<v1::FetchPayloadResponse> {
         let hash = request.into_inner().hash;
         let hash = PayloadHash::from_bytes(&hash)
             .map_err(|_| Invalid::value("hash", format!("{} bytes long", hash.len()), "SHA-256 has 32"))?;
