@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::config::{Backend, Config};
+use crate::config::Backend;
 use crate::queue::embedded::Embedded;
 use crate::queue::redis::{RedisOptions, RedisQueue};
-use crate::queue::{Queue, QueueError};
+use crate::queue::{Limits, Queue, QueueError};
 use crate::store::{Store, StoreError, StoreOptions, StoreUrl, StoreUrlError};
 
 /// Store and queue.
@@ -36,15 +36,16 @@ pub enum BackendError {
     Queue(#[from] QueueError),
 }
 
-pub(super) async fn open(config: &Config, server: &str) -> Result<Kept, BackendError> {
+/// Opens them; `server` is this server's id.
+pub(super) async fn open(backend: Backend, limits: Limits, server: String) -> Result<Kept, BackendError> {
     let options = StoreOptions::default();
-    match &config.backend {
+    match backend {
         Backend::Embedded(directory) => {
-            let lock = own(directory)?;
+            let lock = own(&directory)?;
             let url = StoreUrl::Sqlite(directory.join("marabunta.db"));
             let store = Store::open(&url, &options).await?;
             store.shards(1).await?;
-            let queue: Arc<dyn Queue> = Arc::new(Embedded::new(config.limits.clone()));
+            let queue: Arc<dyn Queue> = Arc::new(Embedded::new(limits));
             Ok(Kept {
                 store,
                 queue,
@@ -56,11 +57,7 @@ pub(super) async fn open(config: &Config, server: &str) -> Result<Kept, BackendE
             let url = StoreUrl::mysql(&mysql.0)?;
             let store = Store::open(&url, &options).await?;
             let shards = store.shards(1).await?;
-            let redis = RedisOptions {
-                shards,
-                limits: config.limits.clone(),
-                ..RedisOptions::new(redis.0.clone(), prefix.clone(), server)
-            };
+            let redis = RedisOptions { shards, limits, ..RedisOptions::new(redis.0, prefix.clone(), server) };
             let queue: Arc<dyn Queue> = Arc::new(RedisQueue::connect(redis).await?);
             Ok(Kept { store, queue, shown: format!("{url:?} and redis, prefix {prefix}"), _lock: None })
         }

@@ -20,7 +20,6 @@ use crate::recover;
 use crate::report::Report;
 use crate::rpc;
 use crate::settle::Settler;
-use crate::store::StoreError;
 use crate::submit::Submit;
 use crate::workers::Workers;
 
@@ -43,27 +42,21 @@ pub(super) struct House {
 }
 
 /// Builds the rooms and starts their loops. `settler` has checked the queue.
-pub(super) async fn build(
-    config: &Config,
-    kept: &Kept,
-    server: &str,
-    settled: Settled,
-) -> Result<House, StoreError> {
+pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> House {
     let Settled { settler, writers } = settled;
-    let (store, queue) = (kept.store.clone(), kept.queue.clone());
-    let clock = StoreClock::new(store.now().await?);
+    let (store, queue, server) = (settler.store.clone(), settler.queue.clone(), settler.server.clone());
     let (mut early, mut sessions, mut late) = (Crew::new(), Crew::new(), Crew::new());
     let readers = TaskTracker::new();
 
     let (started, has_started) = mpsc::channel(BATCHES);
     let (findings, found) = mpsc::channel(BATCHES);
-    let options = dispatch::Options { server: server.to_owned(), session_age: config.session_age };
+    let options = dispatch::Options { server: server.clone(), session_age: config.session_age };
     let (owner, dispatch) = Owner::new(queue.clone(), options, &readers, started, findings);
     // An embedded server's workers have nowhere else to go.
     let grace = if store.is_embedded() { Duration::ZERO } else { config.drain_timeout };
     sessions.spawn("owner of the sessions", owner.run(sessions.stop.clone(), grace));
 
-    let options = plan::Options { server: server.to_owned(), poll_interval: config.poll_interval };
+    let options = plan::Options { server: server.clone(), poll_interval: config.poll_interval };
     let planner = Planner::new(store.clone(), queue.clone(), clock.clone(), options);
     early.spawn("planner", planner.clone().run(early.stop.clone()));
     early.spawn("pruning", prune::run(store.clone(), config.retention, early.stop.clone()));
@@ -74,10 +67,10 @@ pub(super) async fn build(
     late.spawn("rebuilder", recover::rebuild::run(settler.clone(), stop.clone()));
     late.spawn("reconciler", recover::reconcile::run(settler.clone(), stop.clone()));
     let journal = settler.journal.clone();
-    late.spawn("floor", floor::run(has_started, journal.clone(), store.clone(), server.to_owned()));
+    late.spawn("floor", floor::run(has_started, journal.clone(), store.clone(), server.clone()));
 
     let submit =
-        Submit::spawn(&writers, queue.clone(), store.clone(), journal, clock.clone(), server.to_owned());
+        Submit::spawn(&writers, queue.clone(), store.clone(), journal, clock.clone(), server.clone());
     let follow = Follow::spawn(&writers, &settler, stop.clone());
     let report = Report::spawn(&writers, &settler);
     late.spawn("writers", all_at_work(writers.clone(), stop));
@@ -85,7 +78,7 @@ pub(super) async fn build(
     let tasks = Tasks { store: store.clone(), planner };
     let workers = Workers { queue, store: store.clone() };
     let rooms = rpc::Rooms { submit, follow, tasks, workers, dispatch, report, store, clock };
-    Ok(House { early, sessions, late, writers, readers, rooms })
+    House { early, sessions, late, writers, readers, rooms }
 }
 
 /// What must be there before the rooms are: it fills the queue.

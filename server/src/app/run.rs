@@ -13,6 +13,7 @@ use super::backend::{self, BackendError, Kept};
 use super::crew::Crew;
 use super::rooms::{self, House};
 use super::{identity, readiness};
+use crate::clock::StoreClock;
 use crate::config::Config;
 use crate::http;
 use crate::listen::{Tls, TlsError, TlsFiles, accept};
@@ -57,10 +58,11 @@ pub async fn run(
 ) -> Result<(), AppError> {
     let server = identity::server_id();
     let entry = Entry::read(&config)?;
-    let kept = backend::open(&config, &server).await?;
+    let kept = backend::open(config.backend.clone(), config.limits.clone(), server.clone()).await?;
     let settled = rooms::settle(&kept, &server);
     settled.check().await?;
-    let mut house = rooms::build(&config, &kept, &server, settled).await?;
+    let clock = StoreClock::new(kept.store.now().await?);
+    let mut house = rooms::build(&config, settled, clock);
     let (ready, readiness) = watch::channel("starting".to_owned());
     let watching =
         readiness::run(kept.store.clone(), kept.queue.clone(), ready.clone(), house.early.stop.clone());

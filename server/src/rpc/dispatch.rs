@@ -70,9 +70,9 @@ impl v1::dispatch_server::Dispatch for DispatchService {
         let principal = Principal::of(&request);
         let reported =
             Reported::read(request.into_inner(), self.clock.now(), |worker| principal.may_be(worker));
-        let (messages, ends, answer) = reported.split();
+        let Reported { messages, ends, taken } = reported;
         let (kept, ended) = self.report.take(messages, ends).await;
-        Ok(Response::new(answer(kept, ended)))
+        Ok(Response::new(Reported::answer(taken, kept, ended)))
     }
 
     async fn fetch_payload(

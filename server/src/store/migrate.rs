@@ -48,7 +48,8 @@ pub(super) async fn run(dialect: Dialect, pool: &AnyPool) -> Result<(), StoreErr
             ));
         }
     }
-    let done = migrator.run(&mut connection).await;
+    // Not `run`, whose generic connection keeps the futures around this one from being `Send`.
+    let done = migrator.run_direct(None, &mut connection, false).await;
     // The lock goes with the connection.
     connection.close().await?;
     done.map_err(|error| match error {

@@ -22,8 +22,14 @@ const ERROR: usize = 4096;
 pub struct Reported {
     pub messages: Vec<Messages>,
     pub ends: Vec<(Lease, AttemptEnd)>,
-    /// For each batch and each end of the request, whether it was handed on.
-    taken: (Vec<bool>, Vec<bool>),
+    pub taken: Taken,
+}
+
+/// For each batch and each end of a request, whether it was handed on.
+#[derive(Default)]
+pub struct Taken {
+    messages: Vec<bool>,
+    ends: Vec<bool>,
 }
 
 impl Reported {
@@ -32,31 +38,20 @@ impl Reported {
         let mut reported = Self::default();
         for one in request.messages {
             let read = lease(&one.lease, &may).and_then(|lease| batch(lease, one, now));
-            reported.taken.0.push(read.is_ok());
+            reported.taken.messages.push(read.is_ok());
             note(read).into_iter().for_each(|batch| reported.messages.push(batch));
         }
         for one in request.ends {
             let read = lease(&one.lease, &may).and_then(|lease| Ok((lease, end(one)?)));
-            reported.taken.1.push(read.is_ok());
+            reported.taken.ends.push(read.is_ok());
             note(read).into_iter().for_each(|end| reported.ends.push(end));
         }
         reported
     }
 
-    /// What is handed on, and what then makes the answer of its verdicts.
-    pub fn split(
-        self,
-    ) -> (
-        Vec<Messages>,
-        Vec<(Lease, AttemptEnd)>,
-        impl FnOnce(Vec<Verdict>, Vec<Verdict>) -> v1::ReportResponse,
-    ) {
-        let (messages, ends) = self.taken;
-        let answer = move |kept, ended| v1::ReportResponse {
-            messages: verdicts(messages, kept),
-            ends: verdicts(ends, ended),
-        };
-        (self.messages, self.ends, answer)
+    /// The answer, from the verdicts on what was handed on.
+    pub fn answer(taken: Taken, kept: Vec<Verdict>, ended: Vec<Verdict>) -> v1::ReportResponse {
+        v1::ReportResponse { messages: verdicts(taken.messages, kept), ends: verdicts(taken.ends, ended) }
     }
 }
 
