@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use super::process::{Process, Stat, numbers};
+use super::process::{Process, Stat, numbers, numbers_since};
 
 /// How often to look again when processes vanish while we look. One that does nothing but fork and end is missed by a
 /// look now and then, by so many in a row it is not; on a busy host, where some always vanish, they take 0.1 s.
@@ -36,7 +36,7 @@ impl Descendants {
     /// was looked for too early, is not believed alone.
     pub fn for_each(&mut self, mut act: impl FnMut(Process)) -> usize {
         for _ in 0..LOOKS {
-            let (count, complete) = self.look(&mut act);
+            let (count, complete) = self.look(numbers(), None, &mut act);
             if count > 0 || complete {
                 return count;
             }
@@ -44,12 +44,27 @@ impl Descendants {
         0
     }
 
-    fn look(&mut self, act: &mut impl FnMut(Process)) -> (usize, bool) {
-        let mut walk = Walk { members: HashSet::new(), alive: Vec::new(), act };
+    /// Calls `act` with each but the main process, which was started just now: looks only at who can have been forked since.
+    pub fn newcomers(&mut self, mut act: impl FnMut(Process)) {
+        let main = self.main.pid;
+        match numbers_since(main) {
+            Some(numbers) => _ = self.look(numbers, Some(main), &mut act),
+            None => _ = self.look(numbers().filter(|pid| *pid != main), Some(main), &mut act),
+        }
+    }
+
+    /// `parent`: a member that is not among the numbers.
+    fn look(
+        &mut self,
+        numbers: impl Iterator<Item = u32>,
+        parent: Option<u32>,
+        act: &mut impl FnMut(Process),
+    ) -> (usize, bool) {
+        let mut walk = Walk { members: parent.into_iter().collect(), alive: Vec::new(), act };
         let mut others = Vec::new();
         let mut complete = true;
         // Parents come before their children, but where the numbers have started over.
-        for pid in numbers().filter(|pid| *pid != std::process::id()) {
+        for pid in numbers.filter(|pid| *pid != std::process::id()) {
             let Some(stat) = Stat::read(pid) else {
                 complete = false;
                 continue;

@@ -53,6 +53,14 @@ pub(super) fn numbers() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
+/// The numbers that processes may have that were forked since this one was: few, where those of all processes are many. `None` when the numbers
+/// have started over, or so many were given meanwhile that looking at all processes is less.
+pub(super) fn numbers_since(pid: u32) -> Option<impl Iterator<Item = u32>> {
+    // proc(5): the last field is the number given most recently.
+    let latest = fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().last()?.parse().ok()?;
+    (pid <= latest && latest - pid <= 1000).then(|| pid + 1..=latest)
+}
+
 impl Process {
     /// A child that has not been waited for, so that its number still means it.
     pub fn from_child(pid: u32) -> Self {

@@ -114,7 +114,7 @@ impl State {
         for _ in 0..ADOPT_ROUNDS {
             let inside: HashSet<Process> = cgroup.processes().into_iter().collect();
             let mut outside = Vec::new();
-            self.descendants.for_each(|process| outside.push(process));
+            self.descendants.newcomers(|process| outside.push(process));
             outside.retain(|process| !inside.contains(process));
             if adopted.is_err() || outside.is_empty() {
                 break;

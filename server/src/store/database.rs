@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Transaction};
 use thiserror::Error;
 
 use super::clock::SteadyClock;
@@ -89,7 +89,10 @@ impl StoreUrl {
                 format!("{url}{joint}statement-cache-capacity=1000")
             }
         };
-        text.parse().map_err(|_| StoreError::Unusable("its URL cannot be read".to_owned()))
+        let options = text.parse::<AnyConnectOptions>();
+        let options = options.map_err(|_| StoreError::Unusable("its URL cannot be read".to_owned()))?;
+        // A statement is long and says nothing that its caller does not log when it fails.
+        Ok(options.disable_statement_logging())
     }
 }
 
