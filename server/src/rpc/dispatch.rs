@@ -14,6 +14,7 @@ use super::convert::{self, Invalid, Reported};
 use super::principal::Principal;
 use crate::clock::StoreClock;
 use crate::dispatch::{Dispatch, FromWorker};
+use crate::plan::Planner;
 use crate::report::Report;
 use crate::run::PayloadHash;
 use crate::store::Store;
@@ -25,6 +26,7 @@ const HELLO: Duration = Duration::from_secs(10);
 pub struct DispatchService {
     pub dispatch: Dispatch,
     pub workers: Workers,
+    pub planner: Planner,
     pub report: Report,
     pub store: Store,
     pub clock: StoreClock,
@@ -50,10 +52,13 @@ impl v1::dispatch_server::Dispatch for DispatchService {
                 hello.worker
             )));
         }
-        let draining = self.workers.register(&hello).await;
+        let registered = self.workers.register(&hello).await;
+        if registered.matches_others {
+            self.planner.workers_changed();
+        }
         let fault = Arc::new(OnceLock::new());
         let said = said(incoming, hello.worker.clone(), fault.clone());
-        let outgoing = self.dispatch.connect(hello, draining, said).await?;
+        let outgoing = self.dispatch.connect(hello, registered.draining, said).await?;
         let messages = outgoing.map(|message| Ok(convert::to_worker(message)));
         // What ended the session was this worker's fault, if there is one: it is told why.
         let end = stream::once(async move { fault.get().cloned() });

@@ -85,7 +85,7 @@ impl Door {
             stop: streams,
         };
         let tasks = TasksService {
-            tasks: rooms.tasks,
+            tasks: rooms.tasks.clone(),
             submit: rooms.submit,
             store: rooms.store.clone(),
             clock: rooms.clock.clone(),
@@ -93,6 +93,7 @@ impl Door {
         let dispatch = DispatchService {
             dispatch: rooms.dispatch,
             workers: rooms.workers.clone(),
+            planner: rooms.tasks.planner.clone(),
             report: rooms.report,
             store: rooms.store,
             clock: rooms.clock,
