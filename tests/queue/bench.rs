@@ -204,7 +204,7 @@ pub fn session(worker: &str) -> Session {
         worker: name(worker),
         id: SessionId(Uuid::new_v4()),
         server: "server-1".into(),
-        instance: "instance 1".into(),
+        instance: "instance-1".into(),
     }
 }
 

@@ -10,7 +10,8 @@ contract! {
         let mut hints = bench.queue.hints();
         let new = Session { instance: "another".into(), ..session("web-1") };
         assert_eq!(bench.open(&new, vec![]).await.superseded, Some(old.clone()));
-        hinted(&mut hints, &Hint::Superseded { worker: name("web-1"), session: old.id, by: "server-1".into() }).await;
+        let (by, instance) = ("server-1".into(), "another".into());
+        hinted(&mut hints, &Hint::Superseded { worker: name("web-1"), session: old.id, by, instance }).await;
 
         assert_eq!(bench.queue.sessions(vec![name("web-1"), name("web-2")]).await.unwrap(), [Some(new.clone()), None]);
         let both = vec![(name("web-1"), old.id), (name("web-1"), new.id)];

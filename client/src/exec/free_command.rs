@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{Command, CommandError};
 
-/// `{"argv": [..], "env": {..}, "cwd": "..", "stdin": ".."}`; all but `argv` may be left out.
+/// `{"argv": [..], "env": {..}, "cwd": "..", "stdin": ".."}`; all but `argv` may be left out. Bytes that are no text come as
+/// `stdin_base64` (RFC 4648 section 4, padded) in place of `stdin`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FreeCommand {
@@ -19,6 +21,8 @@ pub struct FreeCommand {
     pub cwd: Option<PathBuf>,
     #[serde(default)]
     pub stdin: String,
+    #[serde(default)]
+    pub stdin_base64: Option<String>,
 }
 
 impl FreeCommand {
@@ -33,11 +37,20 @@ impl FreeCommand {
         if let Some(key) = free.env.keys().find(|key| key.starts_with("MARABUNTA_")) {
             return Err(CommandError::Reserved { key: key.clone() });
         }
+        let stdin = match free.stdin_base64 {
+            None => free.stdin.into_bytes(),
+            Some(_) if !free.stdin.is_empty() => {
+                return Err(CommandError::Format("stdin and stdin_base64 are both given".into()));
+            }
+            Some(text) => STANDARD
+                .decode(text)
+                .map_err(|error| CommandError::Format(format!("stdin_base64 is not base64: {error}")))?,
+        };
         let command = Command {
             argv: free.argv,
             env: free.env,
             cwd: free.cwd,
-            stdin: Bytes::from(free.stdin),
+            stdin: Bytes::from(stdin),
             ..Command::default()
         };
         command.check()?;
@@ -60,6 +73,12 @@ mod tests {
     }
 
     #[test]
+    fn standard_input_may_hold_any_bytes() {
+        let command = FreeCommand::parse(br#"{"argv":["cat"],"stdin_base64":"AP8K"}"#).unwrap();
+        assert_eq!(command.stdin.as_ref(), b"\0\xff\n");
+    }
+
+    #[test]
     fn bad_payloads_are_refused_by_name() {
         let deep = format!(r#"{{"argv":{}"#, "[".repeat(100_000));
         let rows: &[(&[u8], &str)] = &[
@@ -72,6 +91,8 @@ mod tests {
             (br#"{"argv":["a\u0000b"]}"#, "argv[0] holds a NUL"),
             (br#"{"argv":["a"],"argv":["b"]}"#, "duplicate field `argv`"),
             (br#"{"argv":["a"],"shell":true}"#, "unknown field `shell`"),
+            (br#"{"argv":["a"],"stdin_base64":"a"}"#, "stdin_base64 is not base64"),
+            (br#"{"argv":["a"],"stdin":"x","stdin_base64":"AA=="}"#, "both given"),
             (br#"{"argv":["a"],}"#, "trailing comma"),
             (br#"{"argv":["a"]} x"#, "trailing characters"),
             (b"\xef\xbb\xbf{\"argv\":[\"a\"]}", "expected value"),

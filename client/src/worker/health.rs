@@ -58,4 +58,18 @@ mod tests {
         assert!(is_healthy(Some(pulse), pulse.heard + heartbeat * 2));
         assert!(!is_healthy(Some(pulse), pulse.heard + heartbeat * 3));
     }
+
+    #[tokio::test]
+    async fn the_answer_is_200_or_503() {
+        let pulse = Pulse { heard: Instant::now(), heartbeat: Duration::from_secs(600) };
+        for (healthy, expected) in [(is_healthy(Some(pulse), Instant::now()), "200 OK"), (false, "503 ")] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut asking = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            asking.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").await.unwrap();
+            answer(listener.accept().await.unwrap().0, healthy).await.unwrap();
+            let mut said = String::new();
+            asking.read_to_string(&mut said).await.unwrap();
+            assert!(said.starts_with(&format!("HTTP/1.1 {expected}")), "{said}");
+        }
+    }
 }

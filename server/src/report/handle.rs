@@ -4,7 +4,7 @@ use tokio_util::task::TaskTracker;
 
 use super::messages;
 use crate::batch::Batcher;
-use crate::run::{AttemptEnd, Lease, RunId};
+use crate::run::{AttemptEnd, Lease, Outcome, RunId};
 use crate::settle::{End, Settler, Verdict};
 use crate::store::{Message, MessageBatch};
 
@@ -86,6 +86,9 @@ fn batch(messages: &Messages) -> MessageBatch {
     MessageBatch { run: lease.run, fence: lease.fence, first: *first, messages: messages.clone() }
 }
 
+/// A worker that stops gives back what it had not started: that is no loss.
 fn attempt(lease: Lease, end: AttemptEnd) -> End {
-    End { run: lease.run, fence: lease.fence, number: lease.attempt, worker: lease.worker, end: Some(end) }
+    let given_back = end.outcome == Outcome::Lost && end.started.is_none();
+    let end = (!given_back).then_some(end);
+    End { run: lease.run, fence: lease.fence, number: lease.attempt, worker: lease.worker, end }
 }

@@ -48,7 +48,10 @@ impl Anchor {
             return steady;
         }
         let since = *self.apart_since.get_or_insert_with(|| {
-            warn!(seconds = apart.num_seconds(), "the wall clock was set; it is followed if it stays so for 60 s");
+            warn!(
+                seconds = apart.num_seconds(),
+                "the wall clock was set; it is followed if it stays so for 60 s"
+            );
             at
         });
         if at.saturating_duration_since(since) < PATIENCE {
@@ -69,8 +72,13 @@ mod tests {
         let (wall, at) = (DateTime::UNIX_EPOCH, Instant::now());
         let mut anchor = Anchor { wall, at, apart_since: None };
         // Seconds passed, seconds the wall clock is ahead, seconds the steady one is ahead.
-        for (passed, ahead, followed) in [(1, 0, 0), (2, 2, 0), (3, 3600, 0), (62, 3600, 0), (63, 3600, 3600), (64, 3600, 3600)] {
-            let steady = anchor.now(wall + TimeDelta::seconds(passed + ahead), at + Duration::from_secs(passed.unsigned_abs()));
+        for (passed, ahead, followed) in
+            [(1, 0, 0), (2, 2, 0), (3, 3600, 0), (62, 3600, 0), (63, 3600, 3600), (64, 3600, 3600)]
+        {
+            let steady = anchor.now(
+                wall + TimeDelta::seconds(passed + ahead),
+                at + Duration::from_secs(passed.unsigned_abs()),
+            );
             assert_eq!(steady, wall + TimeDelta::seconds(passed + followed), "after {passed} s");
         }
     }
@@ -80,7 +88,10 @@ mod tests {
         let (wall, at) = (DateTime::UNIX_EPOCH, Instant::now());
         let mut anchor = Anchor { wall, at, apart_since: None };
         for (passed, ahead) in [(1, 3600), (50, 0), (55, 3600), (100, 3600)] {
-            let steady = anchor.now(wall + TimeDelta::seconds(passed + ahead), at + Duration::from_secs(passed.unsigned_abs()));
+            let steady = anchor.now(
+                wall + TimeDelta::seconds(passed + ahead),
+                at + Duration::from_secs(passed.unsigned_abs()),
+            );
             assert_eq!(steady, wall + TimeDelta::seconds(passed), "after {passed} s");
         }
     }

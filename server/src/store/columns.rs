@@ -6,7 +6,9 @@ use sqlx::Error;
 
 use super::StoreError;
 use super::sql::{Reader, Values};
-use crate::run::{Durability, GroupId, Overlap, Payload, PayloadHash, Place, Policy, Priority, Run, RunId, TaskRef};
+use crate::run::{
+    Durability, GroupId, Overlap, Payload, PayloadHash, Place, Policy, Priority, Run, RunId, TaskRef,
+};
 
 /// To be written by [`add_run`].
 pub(super) const RUN: &str = "id, task, task_name, group_id, place, handler, payload, payload_hash, priority, durable, retries, \
@@ -65,13 +67,17 @@ pub(super) fn read_run(reader: &mut Reader<'_>) -> Result<Run, Error> {
     let name: Option<String> = reader.get()?;
     let name = name.map(|name| name.parse().map_err(|_| reader.wrong("is not a task's name"))).transpose()?;
     let group: Option<Vec<u8>> = reader.get()?;
-    let group = group.map(|group| GroupId::from_bytes(&group).map_err(|_| reader.wrong("is not an id"))).transpose()?;
+    let group = group
+        .map(|group| GroupId::from_bytes(&group).map_err(|_| reader.wrong("is not an id")))
+        .transpose()?;
     let place = Place::parse(&reader.text()?).ok_or_else(|| reader.wrong("is not a place"))?;
     let handler = reader.text()?.parse().map_err(|_| reader.wrong("is not a name"))?;
     let inline: Option<String> = reader.get()?;
     let stored: Option<Vec<u8>> = reader.get()?;
     let payload = match (inline, stored) {
-        (_, Some(hash)) => Payload::Stored(PayloadHash::from_bytes(&hash).map_err(|_| reader.wrong("is not a hash"))?),
+        (_, Some(hash)) => {
+            Payload::Stored(PayloadHash::from_bytes(&hash).map_err(|_| reader.wrong("is not a hash"))?)
+        }
         (Some(data), None) => Payload::Inline(data.into()),
         (None, None) => return Err(reader.wrong("and payload are both NULL")),
     };
@@ -91,7 +97,8 @@ pub(super) fn read_run(reader: &mut Reader<'_>) -> Result<Run, Error> {
             timeout: reader.get::<Option<i64>>()?.map(|ms| Duration::from_millis(ms.unsigned_abs())),
             expires: reader.get::<Option<i64>>()?.map(|ms| Duration::from_millis(ms.unsigned_abs())),
         },
-        overlap: Overlap::from_number(reader.int()?).ok_or_else(|| reader.wrong("is not an overlap policy"))?,
+        overlap: Overlap::from_number(reader.int()?)
+            .ok_or_else(|| reader.wrong("is not an overlap policy"))?,
         created: reader.time()?,
         due: reader.time()?,
     })

@@ -66,8 +66,9 @@ impl StoreUrl {
         if database.is_empty() {
             return Err(StoreUrlError(format!("the MySQL URL names no database; {FORM}")));
         }
-        text.parse::<AnyConnectOptions>()
-            .map_err(|_| StoreUrlError(format!("the MySQL URL cannot be read; {FORM}, with special characters as %XX")))?;
+        text.parse::<AnyConnectOptions>().map_err(|_| {
+            StoreUrlError(format!("the MySQL URL cannot be read; {FORM}, with special characters as %XX"))
+        })?;
         Ok(Self::Mysql(text.to_owned()))
     }
 
@@ -97,7 +98,12 @@ impl fmt::Debug for StoreUrl {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite {}", path.display()),
             Self::Mysql(url) => {
-                let rest = url.split(['?', '#']).next().unwrap_or_default().rsplit_once('@').map_or("", |(_, rest)| rest);
+                let rest = url
+                    .split(['?', '#'])
+                    .next()
+                    .unwrap_or_default()
+                    .rsplit_once('@')
+                    .map_or("", |(_, rest)| rest);
                 write!(f, "mysql {rest}")
             }
         }
@@ -244,7 +250,9 @@ mod tests {
 
     #[test]
     fn what_is_logged_of_a_url_has_no_password() {
-        for text in ["mysql://u:secret@h/test", "mysql://h/test?password=secret", "mysql://secret@h/test?x=secret"] {
+        for text in
+            ["mysql://u:secret@h/test", "mysql://h/test?password=secret", "mysql://secret@h/test?x=secret"]
+        {
             let shown = format!("{:?}", StoreUrl::Mysql(text.to_owned()));
             assert!(!shown.contains("secret"), "{shown}");
         }

@@ -75,9 +75,14 @@ pub(super) async fn standings(
             standings.insert(run, Standing::Open(Known { fence, failed, lost, worker, started }));
         }
     }
-    let rest: Vec<_> = standings.iter().filter(|(_, standing)| **standing == Standing::Absent).map(|(run, _)| *run).collect();
+    let rest: Vec<_> = standings
+        .iter()
+        .filter(|(_, standing)| **standing == Standing::Absent)
+        .map(|(run, _)| *run)
+        .collect();
     for chunk in sorted(&rest).chunks(LIST) {
-        let mut select = Statement::new("SELECT id, state FROM runs /*! FORCE INDEX (PRIMARY) */ WHERE id IN ");
+        let mut select =
+            Statement::new("SELECT id, state FROM runs /*! FORCE INDEX (PRIMARY) */ WHERE id IN ");
         select.list(chunk);
         for row in select.rows(connection).await? {
             let mut reader = Reader::new(&row);
@@ -96,19 +101,25 @@ pub(super) async fn outcomes(
 ) -> Result<BTreeMap<(RunId, Fence), Outcome>, sqlx::Error> {
     let mut outcomes = BTreeMap::new();
     for chunk in sorted(runs).chunks(LIST) {
-        let mut select = Statement::new("SELECT run, fence, outcome FROM attempts /*! FORCE INDEX (PRIMARY) */ WHERE run IN ");
+        let mut select = Statement::new(
+            "SELECT run, fence, outcome FROM attempts /*! FORCE INDEX (PRIMARY) */ WHERE run IN ",
+        );
         select.list(chunk);
         for row in select.rows(connection).await? {
             let mut reader = Reader::new(&row);
             let (run, fence) = (read_id(&mut reader)?, Fence(reader.number()?));
-            let outcome = Outcome::from_number(reader.int()?).ok_or_else(|| reader.wrong("is not an outcome"))?;
+            let outcome =
+                Outcome::from_number(reader.int()?).ok_or_else(|| reader.wrong("is not an outcome"))?;
             outcomes.insert((run, fence), outcome);
         }
     }
     Ok(outcomes)
 }
 
-pub(super) async fn record_attempts(connection: &mut AnyConnection, ended: &[&EndedAttempt]) -> Result<(), sqlx::Error> {
+pub(super) async fn record_attempts(
+    connection: &mut AnyConnection,
+    ended: &[&EndedAttempt],
+) -> Result<(), sqlx::Error> {
     let head = "INSERT INTO attempts (run, fence, number, worker, server, started, ended, outcome, exit_code, error, output_bytes, truncated) \
                 VALUES";
     sql::insert(connection, head, 12, ended, |values, ended| {
@@ -131,7 +142,11 @@ pub(super) async fn record_attempts(connection: &mut AnyConnection, ended: &[&En
 }
 
 /// Forgets a recorded attempt, whose worker has a better account.
-pub(super) async fn forget_attempt(connection: &mut AnyConnection, run: RunId, fence: Fence) -> Result<(), sqlx::Error> {
+pub(super) async fn forget_attempt(
+    connection: &mut AnyConnection,
+    run: RunId,
+    fence: Fence,
+) -> Result<(), sqlx::Error> {
     let mut delete = Statement::new("DELETE FROM attempts WHERE run = ? AND fence = ?");
     delete.bind(id(run)).bind(fence.0.cast_signed());
     delete.execute(connection).await?;
@@ -169,17 +184,31 @@ pub(super) async fn leave(
 }
 
 /// Enters runs that nobody has entered yet, to be updated by [`again`].
-pub(super) async fn enter(connection: &mut AnyConnection, now: DateTime<Utc>, absent: &[&EndedAttempt]) -> Result<(), sqlx::Error> {
+pub(super) async fn enter(
+    connection: &mut AnyConnection,
+    now: DateTime<Utc>,
+    absent: &[&EndedAttempt],
+) -> Result<(), sqlx::Error> {
     let head = format!("INSERT INTO open_runs ({RUN}, state, failed, lost, server, ready, touched) VALUES");
     sql::insert(connection, &head, RUN_COLUMNS + 6, absent, |values, ended| {
         add_run(values, &ended.run);
-        values.add(State::Queued as i64).add(0i64).add(0i64).add(ended.server.clone()).add_time(now).add_time(now);
+        values
+            .add(State::Queued as i64)
+            .add(0i64)
+            .add(0i64)
+            .add(ended.server.clone())
+            .add_time(now)
+            .add_time(now);
     })
     .await
 }
 
 /// Back to waiting.
-pub(super) async fn again(connection: &mut AnyConnection, now: DateTime<Utc>, again: &[Again<'_>]) -> Result<(), sqlx::Error> {
+pub(super) async fn again(
+    connection: &mut AnyConnection,
+    now: DateTime<Utc>,
+    again: &[Again<'_>],
+) -> Result<(), sqlx::Error> {
     for chunk in again.chunks(UPDATES) {
         let each = |value: fn(&Again<'_>) -> i64| -> Vec<(Vec<u8>, i64)> {
             chunk.iter().map(|item| (id(item.attempt.run.id), value(item))).collect()
@@ -187,7 +216,9 @@ pub(super) async fn again(connection: &mut AnyConnection, now: DateTime<Utc>, ag
         let texts = |value: fn(&Again<'_>) -> String| -> Vec<(Vec<u8>, String)> {
             chunk.iter().map(|item| (id(item.attempt.run.id), value(item))).collect()
         };
-        let mut update = Statement::new("UPDATE open_runs /*! FORCE INDEX (PRIMARY) */ SET state = 2, touched = ?, fence = ");
+        let mut update = Statement::new(
+            "UPDATE open_runs /*! FORCE INDEX (PRIMARY) */ SET state = 2, touched = ?, fence = ",
+        );
         update.bind_time(now);
         update.case("id", &each(|item| item.attempt.fence.0.cast_signed()));
         update.push(", attempt = ").case("id", &each(|item| item.attempt.number.into()));
@@ -206,5 +237,8 @@ pub(super) async fn again(connection: &mut AnyConnection, now: DateTime<Utc>, ag
 
 /// Delays that end beyond the calendar end at its end.
 pub(super) fn after(now: DateTime<Utc>, delay: std::time::Duration) -> DateTime<Utc> {
-    TimeDelta::from_std(delay).ok().and_then(|delay| now.checked_add_signed(delay)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    TimeDelta::from_std(delay)
+        .ok()
+        .and_then(|delay| now.checked_add_signed(delay))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }

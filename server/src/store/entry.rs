@@ -53,7 +53,10 @@ pub(super) async fn insert(
     let entered: Vec<_> = entering.iter().map(|(_, new)| new.run.id).collect();
     let ended = present(connection, "runs", &entered, " /*! FOR UPDATE */").await?;
     remove(connection, &ended.iter().copied().collect::<Vec<_>>()).await?;
-    entering.iter().filter(|(_, new)| ended.contains(&new.run.id)).for_each(|(index, _)| inserted[*index] = Inserted::Duplicate);
+    entering
+        .iter()
+        .filter(|(_, new)| ended.contains(&new.run.id))
+        .for_each(|(index, _)| inserted[*index] = Inserted::Duplicate);
     entering.retain(|(_, new)| !ended.contains(&new.run.id));
     insert_keys(connection, now, &entering).await?;
     Ok(inserted)
@@ -68,7 +71,8 @@ pub(super) async fn present(
 ) -> Result<BTreeSet<RunId>, sqlx::Error> {
     let mut present = BTreeSet::new();
     for chunk in sorted(runs).chunks(LIST) {
-        let mut select = Statement::new(&format!("SELECT id FROM {table} /*! FORCE INDEX (PRIMARY) */ WHERE id IN "));
+        let mut select =
+            Statement::new(&format!("SELECT id FROM {table} /*! FORCE INDEX (PRIMARY) */ WHERE id IN "));
         select.list(chunk).push(lock);
         for row in select.rows(connection).await? {
             present.insert(read_id(&mut Reader::new(&row))?);
@@ -96,7 +100,13 @@ async fn insert_rows(
     sql::insert(connection, &head, RUN_COLUMNS + 6, entering, |values, (_, new)| {
         let state = if new.run.due > now { State::Todo } else { State::Queued };
         add_run(values, &new.run);
-        values.add(state as i64).add(0i64).add(0i64).add(new.server.clone()).add_time(new.run.due).add_time(now);
+        values
+            .add(state as i64)
+            .add(0i64)
+            .add(0i64)
+            .add(new.server.clone())
+            .add_time(new.run.due)
+            .add_time(now);
     })
     .await
 }
@@ -110,7 +120,9 @@ async fn known_keys(
     let hashes: Vec<_> = runs.iter().filter_map(|new| new.key.as_ref()).map(hash).collect();
     let mut keys = BTreeMap::new();
     for chunk in hashes.chunks(LIST) {
-        let mut select = Statement::new("SELECT hash, request, run FROM idempotency /*! FORCE INDEX (PRIMARY) */ WHERE hash IN ");
+        let mut select = Statement::new(
+            "SELECT hash, request, run FROM idempotency /*! FORCE INDEX (PRIMARY) */ WHERE hash IN ",
+        );
         select.list(chunk).push(" AND cdate > ?").bind_time(now - KEY_LIFE);
         for row in select.rows(connection).await? {
             let mut reader = Reader::new(&row);
@@ -127,12 +139,16 @@ async fn insert_keys(
     now: DateTime<Utc>,
     entered: &[(usize, &NewRun)],
 ) -> Result<(), sqlx::Error> {
-    let keys: Vec<_> = entered.iter().filter_map(|(_, new)| Some((hash(new.key.as_ref()?), new.key.as_ref()?, new.run.id))).collect();
+    let keys: Vec<_> = entered
+        .iter()
+        .filter_map(|(_, new)| Some((hash(new.key.as_ref()?), new.key.as_ref()?, new.run.id)))
+        .collect();
     let hashes: Vec<_> = keys.iter().map(|(hash, ..)| hash.clone()).collect();
     for chunk in hashes.chunks(LIST) {
         // What is still there is too old.
-        let mut delete =
-            Statement::new("DELETE /*! idempotency */ FROM idempotency /*! FORCE INDEX (PRIMARY) */ WHERE hash IN ");
+        let mut delete = Statement::new(
+            "DELETE /*! idempotency */ FROM idempotency /*! FORCE INDEX (PRIMARY) */ WHERE hash IN ",
+        );
         delete.list(chunk);
         delete.execute(connection).await?;
     }

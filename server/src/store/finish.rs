@@ -127,7 +127,10 @@ impl Store {
                         lost: counters.lost,
                         worker: Some(item.worker.to_string()),
                         server: &item.server,
-                        started: known.started.filter(|_| known.fence == Some(item.fence)).or(item.end.started),
+                        started: known
+                            .started
+                            .filter(|_| known.fence == Some(item.fence))
+                            .or(item.end.started),
                         exit_code: item.end.exit_code,
                         result: &item.end.result,
                     });
@@ -200,7 +203,9 @@ enum Decision {
 fn decide(standing: &Standing, before: Option<Outcome>, item: &EndedAttempt) -> Decision {
     let replaces_loss = before == Some(Outcome::Lost) && item.end.outcome != Outcome::Lost;
     match (standing, before) {
-        (Standing::Open(known), Some(_)) if replaces_loss && known.fence == Some(item.fence) => Decision::Replace,
+        (Standing::Open(known), Some(_)) if replaces_loss && known.fence == Some(item.fence) => {
+            Decision::Replace
+        }
         (_, Some(_)) if replaces_loss => Decision::Refuse(Recorded::Stale),
         (_, Some(_)) => Decision::Refuse(Recorded::Already),
         (Standing::Open(known), None) if known.fence > Some(item.fence) => Decision::Refuse(Recorded::Stale),

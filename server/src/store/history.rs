@@ -144,7 +144,12 @@ impl Store {
     }
 
     /// The runs that match, newest first, at most `limit`, after the cursor; without their results and attempts.
-    pub async fn runs(&self, filter: &RunFilter, after: Option<Cursor>, limit: u32) -> Result<RunPage, StoreError> {
+    pub async fn runs(
+        &self,
+        filter: &RunFilter,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<RunPage, StoreError> {
         let mut connection = self.reader().await?;
         let now = self.now_in(&mut connection).await?;
         let mut runs = Vec::new();
@@ -155,7 +160,9 @@ impl Store {
             match state {
                 None => {}
                 Some(State::Todo) => drop(select.push(" AND state = 1 AND ready > ?").bind_time(now)),
-                Some(State::Queued) => drop(select.push(" AND (state = 2 OR (state = 1 AND ready <= ?))").bind_time(now)),
+                Some(State::Queued) => {
+                    drop(select.push(" AND (state = 2 OR (state = 1 AND ready <= ?))").bind_time(now))
+                }
                 Some(state) => drop(select.push(" AND state = ?").bind(state as i64)),
             }
             for row in page(select, limit).rows(&mut connection).await? {
@@ -182,13 +189,15 @@ impl Store {
         let mut states = BTreeMap::new();
         for table in ["open_runs", "runs"] {
             for chunk in sorted(&runs).chunks(LIST) {
-                let mut select =
-                    Statement::new(&format!("SELECT id, state FROM {table} /*! FORCE INDEX (PRIMARY) */ WHERE id IN "));
+                let mut select = Statement::new(&format!(
+                    "SELECT id, state FROM {table} /*! FORCE INDEX (PRIMARY) */ WHERE id IN "
+                ));
                 select.list(chunk);
                 for row in select.rows(&mut connection).await? {
                     let mut reader = Reader::new(&row);
                     let run = read_id(&mut reader)?;
-                    let state = State::from_number(reader.int()?).ok_or_else(|| reader.wrong("is not a state"))?;
+                    let state =
+                        State::from_number(reader.int()?).ok_or_else(|| reader.wrong("is not a state"))?;
                     states.insert(run, state);
                 }
             }
@@ -258,26 +267,28 @@ fn newest(mut runs: Vec<RunView>, limit: u32) -> RunPage {
     let limit = limit as usize;
     let more = runs.len() > limit;
     runs.truncate(limit);
-    let next = runs.last().filter(|_| more).map(|view| Cursor { created: view.run.created, run: view.run.id });
+    let next =
+        runs.last().filter(|_| more).map(|view| Cursor { created: view.run.created, run: view.run.id });
     RunPage { runs, next }
 }
 
 fn view_open(row: OpenRow, now: DateTime<Utc>) -> RunView {
     let OpenRow { open, server, started } = row;
     let running = open.state == State::Running;
-    let attempt = open.fence.zip(open.worker.clone()).filter(|_| running).map(|(fence, worker)| AttemptView {
-        fence,
-        number: open.attempt,
-        worker,
-        server: server.clone(),
-        started,
-        ended: None,
-        outcome: None,
-        exit_code: None,
-        error: String::new(),
-        output_bytes: 0,
-        truncated: false,
-    });
+    let attempt =
+        open.fence.zip(open.worker.clone()).filter(|_| running).map(|(fence, worker)| AttemptView {
+            fence,
+            number: open.attempt,
+            worker,
+            server: server.clone(),
+            started,
+            ended: None,
+            outcome: None,
+            exit_code: None,
+            error: String::new(),
+            output_bytes: 0,
+            truncated: false,
+        });
     RunView {
         state: if open.state == State::Todo && open.ready <= now { State::Queued } else { open.state },
         reason: None,
@@ -312,7 +323,9 @@ fn read_ended(row: &AnyRow) -> Result<RunView, sqlx::Error> {
     let worker = worker.map(|name| name.parse().map_err(|_| reader.wrong("is not a name"))).transpose()?;
     let (server, started, ended) = (reader.text()?, reader.opt_time()?, reader.opt_time()?);
     let reason: Option<i64> = reader.get()?;
-    let reason = reason.map(|reason| Reason::from_number(reason).ok_or_else(|| reader.wrong("is not a reason"))).transpose()?;
+    let reason = reason
+        .map(|reason| Reason::from_number(reason).ok_or_else(|| reader.wrong("is not a reason")))
+        .transpose()?;
     Ok(RunView {
         state,
         reason,

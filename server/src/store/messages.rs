@@ -92,7 +92,8 @@ impl Store {
         after: Option<(Fence, u64)>,
         limit: u32,
     ) -> Result<Vec<StoredMessage>, StoreError> {
-        let (fence, number) = after.map_or((0, -1), |(fence, number)| (fence.0.cast_signed(), number.cast_signed()));
+        let (fence, number) =
+            after.map_or((0, -1), |(fence, number)| (fence.0.cast_signed(), number.cast_signed()));
         let mut select = Statement::new(
             "SELECT fence, seq, kind, message, CAST(cdate AS CHAR) FROM messages WHERE tuuid = ? AND fence >= ? AND (fence > ? OR seq > ?) \
              ORDER BY fence, seq LIMIT ?",
@@ -126,7 +127,12 @@ struct Row<'a> {
 
 fn rows(batch: &MessageBatch) -> impl Iterator<Item = Row<'_>> {
     let numbers = batch.first..;
-    numbers.zip(&batch.messages).map(|(number, message)| Row { run: batch.run, fence: batch.fence, number, message })
+    numbers.zip(&batch.messages).map(|(number, message)| Row {
+        run: batch.run,
+        fence: batch.fence,
+        number,
+        message,
+    })
 }
 
 /// Cut so that each statement stays small.

@@ -78,5 +78,8 @@ impl Store {
 }
 
 fn fence(value: &str) -> Result<Fence, StoreError> {
-    value.parse().map(Fence).map_err(|_| StoreError::Corrupt(format!("meta: fence_floor is `{value}`, not a number")))
+    value
+        .parse()
+        .map(Fence)
+        .map_err(|_| StoreError::Corrupt(format!("meta: fence_floor is `{value}`, not a number")))
 }

@@ -38,11 +38,14 @@ pub(super) async fn run(dialect: Dialect, pool: &AnyPool) -> Result<(), StoreErr
     migrator.set_locking(false);
     let mut connection = pool.acquire().await?.detach();
     if dialect == Dialect::Mysql {
-        let mut lock = Statement::new("SELECT GET_LOCK(CONCAT('marabunta.', LEFT(SHA2(DATABASE(), 256), 40)), ?)");
+        let mut lock =
+            Statement::new("SELECT GET_LOCK(CONCAT('marabunta.', LEFT(SHA2(DATABASE(), 256), 40)), ?)");
         lock.bind(PATIENCE);
         let row = lock.row(&mut connection).await?.ok_or(sqlx::Error::RowNotFound)?;
         if Reader::new(&row).get::<Option<i64>>()? != Some(1) {
-            return Err(StoreError::Unavailable("another server has been migrating its tables for minutes".to_owned()));
+            return Err(StoreError::Unavailable(
+                "another server has been migrating its tables for minutes".to_owned(),
+            ));
         }
     }
     let done = migrator.run(&mut connection).await;

@@ -132,8 +132,9 @@ impl Store {
         let mut transaction = self.begin().await?;
         let now = self.now_in(&mut transaction).await?;
         for chunk in runs.chunks(LIST) {
-            let mut update =
-                Statement::new("UPDATE open_runs /*! FORCE INDEX (PRIMARY) */ SET cancelled = 1, touched = ? WHERE id IN ");
+            let mut update = Statement::new(
+                "UPDATE open_runs /*! FORCE INDEX (PRIMARY) */ SET cancelled = 1, touched = ? WHERE id IN ",
+            );
             update.bind_time(now).list(chunk);
             update.execute(&mut transaction).await?;
         }
@@ -163,7 +164,10 @@ impl Store {
     pub async fn open_runs(&self, after: Option<RunId>, limit: u32) -> Result<Vec<OpenRun>, StoreError> {
         let mut connection = self.reader().await?;
         let mut select = select_open();
-        select.push(" WHERE id > ? ORDER BY id LIMIT ?").bind(after.map_or(Vec::new(), id)).bind(i64::from(limit));
+        select
+            .push(" WHERE id > ? ORDER BY id LIMIT ?")
+            .bind(after.map_or(Vec::new(), id))
+            .bind(i64::from(limit));
         read_open_runs(&select.rows(&mut connection).await?)
     }
 
@@ -191,7 +195,8 @@ impl Store {
 pub(super) const UPDATES: usize = 64;
 
 /// Deletes rows of `open_runs` by id, locking no others.
-pub(super) const DELETE_OPEN: &str = "DELETE /*! open_runs */ FROM open_runs /*! FORCE INDEX (PRIMARY) */ WHERE id IN ";
+pub(super) const DELETE_OPEN: &str =
+    "DELETE /*! open_runs */ FROM open_runs /*! FORCE INDEX (PRIMARY) */ WHERE id IN ";
 
 /// A statement that selects what [`read_open`] reads.
 pub(super) fn select_open() -> Statement {
@@ -222,7 +227,11 @@ pub(super) fn read_open(row: &AnyRow) -> Result<OpenRow, sqlx::Error> {
     let attempt = reader.number()?;
     let cancelled = reader.int()? == 1;
     let fence = fence.map(|fence| Fence(fence.unsigned_abs()));
-    Ok(OpenRow { open: OpenRun { run, state, counters, attempt, fence, worker, ready, cancelled }, server, started })
+    Ok(OpenRow {
+        open: OpenRun { run, state, counters, attempt, fence, worker, ready, cancelled },
+        server,
+        started,
+    })
 }
 
 fn read_open_runs(rows: &[AnyRow]) -> Result<Vec<OpenRun>, StoreError> {
@@ -235,7 +244,8 @@ async fn mark_running(
     items: &[(Vec<u8>, &Started)],
 ) -> Result<(), Failure> {
     let ids: Vec<_> = items.iter().map(|(id, _)| id.clone()).collect();
-    let mut select = Statement::new("SELECT id, fence FROM open_runs /*! FORCE INDEX (PRIMARY) */ WHERE id IN ");
+    let mut select =
+        Statement::new("SELECT id, fence FROM open_runs /*! FORCE INDEX (PRIMARY) */ WHERE id IN ");
     select.list(&ids).push(" /*! FOR UPDATE */");
     let mut known = BTreeMap::new();
     for row in select.rows(connection).await? {
@@ -244,13 +254,17 @@ async fn mark_running(
     }
     let news: Vec<_> = items
         .iter()
-        .filter(|(id, item)| known.get(id).is_some_and(|fence| fence.is_none_or(|fence| fence.unsigned_abs() < item.fence.0)))
+        .filter(|(id, item)| {
+            known.get(id).is_some_and(|fence| fence.is_none_or(|fence| fence.unsigned_abs() < item.fence.0))
+        })
         .collect();
     if news.is_empty() {
         return Ok(());
     }
     let ids: Vec<_> = news.iter().map(|(id, _)| id.clone()).collect();
-    let mut update = Statement::new("UPDATE open_runs /*! FORCE INDEX (PRIMARY) */ SET state = 3, started = ?, touched = ?, fence = ");
+    let mut update = Statement::new(
+        "UPDATE open_runs /*! FORCE INDEX (PRIMARY) */ SET state = 3, started = ?, touched = ?, fence = ",
+    );
     update.bind_time(now).bind_time(now);
     update.case("id", &each(&news, |item| item.fence.0.cast_signed()));
     update.push(", attempt = ").case("id", &each(&news, |item| i64::from(item.attempt)));

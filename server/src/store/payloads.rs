@@ -61,16 +61,19 @@ pub(super) async fn keep(
     now: DateTime<Utc>,
     payloads: &[Bytes],
 ) -> Result<BTreeMap<PayloadHash, String>, Failure> {
-    let wanted: BTreeMap<PayloadHash, &Bytes> = payloads.iter().map(|data| (PayloadHash::of(data), data)).collect();
+    let wanted: BTreeMap<PayloadHash, &Bytes> =
+        payloads.iter().map(|data| (PayloadHash::of(data), data)).collect();
     let mut kept = BTreeMap::new();
     let mut aged = Vec::new();
     let hashes: Vec<_> = wanted.keys().map(|hash| hash.as_bytes().to_vec()).collect();
     for chunk in hashes.chunks(LIST) {
-        let mut select = Statement::new("SELECT hash, uuid, CAST(cdate AS CHAR) FROM payloads WHERE hash IN ");
+        let mut select =
+            Statement::new("SELECT hash, uuid, CAST(cdate AS CHAR) FROM payloads WHERE hash IN ");
         select.list(chunk);
         for row in select.rows(connection).await? {
             let mut reader = Reader::new(&row);
-            let hash = PayloadHash::from_bytes(&reader.bytes()?).map_err(|_| reader.wrong("is not a hash"))?;
+            let hash =
+                PayloadHash::from_bytes(&reader.bytes()?).map_err(|_| reader.wrong("is not a hash"))?;
             let uuid = reader.text()?;
             if reader.time()? < now - FRESH {
                 aged.push(uuid.clone());
@@ -87,7 +90,8 @@ pub(super) async fn keep(
         if kept.contains_key(&hash) {
             continue;
         }
-        let text = std::str::from_utf8(data).map_err(|_| StoreError::Unusable("a payload is not UTF-8".to_owned()))?;
+        let text = std::str::from_utf8(data)
+            .map_err(|_| StoreError::Unusable("a payload is not UTF-8".to_owned()))?;
         let uuid = Uuid::new_v4().to_string();
         let mut insert = Statement::new("INSERT INTO payloads (uuid, data, hash, cdate) VALUES (?, ?, ?, ?)");
         insert.bind(uuid.as_str()).bind(text).bind(hash.as_bytes().to_vec()).bind_time(now);

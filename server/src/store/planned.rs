@@ -30,8 +30,9 @@ impl PlanBatch {
             record(connection, self.now, chunk).await?;
         }
         for (uuid, problem) in &self.nameless {
-            let mut update =
-                Statement::new("UPDATE tasks SET problem = ?, next_look = NULL, planned = definition WHERE uuid = ?");
+            let mut update = Statement::new(
+                "UPDATE tasks SET problem = ?, next_look = NULL, planned = definition WHERE uuid = ?",
+            );
             update.bind(problem.as_str()).bind(uuid.as_str());
             update.execute(connection).await?;
         }
@@ -41,7 +42,11 @@ impl PlanBatch {
 }
 
 /// Firings that do not take place go straight to the history, each once.
-async fn skip(connection: &mut AnyConnection, now: DateTime<Utc>, planned: &[Planned]) -> Result<(), sqlx::Error> {
+async fn skip(
+    connection: &mut AnyConnection,
+    now: DateTime<Utc>,
+    planned: &[Planned],
+) -> Result<(), sqlx::Error> {
     let skipped: Vec<_> = planned.iter().flat_map(|task| &task.skipped).collect();
     let ids: Vec<_> = skipped.iter().map(|(new, _)| new.run.id).collect();
     let mut known = present(connection, "runs", &ids, "").await?;
@@ -66,7 +71,11 @@ async fn skip(connection: &mut AnyConnection, now: DateTime<Utc>, planned: &[Pla
     leave(connection, now, &mut endings).await
 }
 
-async fn record(connection: &mut AnyConnection, now: DateTime<Utc>, planned: &[Planned]) -> Result<(), sqlx::Error> {
+async fn record(
+    connection: &mut AnyConnection,
+    now: DateTime<Utc>,
+    planned: &[Planned],
+) -> Result<(), sqlx::Error> {
     let each = |value: fn(&Planned) -> Option<String>| -> Vec<(String, Option<String>)> {
         planned.iter().map(|task| (task.task.to_string(), value(task))).collect()
     };

@@ -148,13 +148,18 @@ impl Store {
 
     async fn try_plan_task(&self, task: TaskId) -> Result<PlanBatch, Failure> {
         let mut transaction = self.begin().await?;
-        let mut select = Statement::new(&format!("SELECT {COLUMNS} FROM tasks WHERE uuid = ? /*! FOR UPDATE */"));
+        let mut select =
+            Statement::new(&format!("SELECT {COLUMNS} FROM tasks WHERE uuid = ? /*! FOR UPDATE */"));
         select.bind(task.to_string());
         let rows = read(&select.rows(&mut transaction).await?)?;
         self.batch(transaction, rows).await
     }
 
-    async fn batch(&self, mut transaction: Transaction<'static, Any>, rows: Vec<TaskRow>) -> Result<PlanBatch, Failure> {
+    async fn batch(
+        &self,
+        mut transaction: Transaction<'static, Any>,
+        rows: Vec<TaskRow>,
+    ) -> Result<PlanBatch, Failure> {
         let now = self.now_in(&mut transaction).await?;
         let payloads = travelling(&mut transaction, now, &rows).await?;
         let mut ahead = ahead(&mut transaction, now, &rows).await?;
@@ -198,12 +203,24 @@ fn read(rows: &[AnyRow]) -> Result<Vec<TaskRow>, sqlx::Error> {
 }
 
 /// The payloads of these rows. Long ones, which travel by hash, are kept under it first.
-async fn travelling(connection: &mut AnyConnection, now: DateTime<Utc>, rows: &[TaskRow]) -> Result<Payloads, Failure> {
+async fn travelling(
+    connection: &mut AnyConnection,
+    now: DateTime<Utc>,
+    rows: &[TaskRow],
+) -> Result<Payloads, Failure> {
     let named = payloads_of(connection, rows).await?;
     let long = |data: &str| data.len() > Payload::INLINE && !task_row::is_uuid(data);
-    let mut texts: Vec<Bytes> =
-        rows.iter().filter_map(|row| row.payload.clone()).filter(|data| long(data)).map(Bytes::from).collect();
-    let unhashed: Vec<_> = named.iter().filter(|(_, payload)| matches!(payload, Payload::Stored(_))).map(|(uuid, _)| uuid.clone()).collect();
+    let mut texts: Vec<Bytes> = rows
+        .iter()
+        .filter_map(|row| row.payload.clone())
+        .filter(|data| long(data))
+        .map(Bytes::from)
+        .collect();
+    let unhashed: Vec<_> = named
+        .iter()
+        .filter(|(_, payload)| matches!(payload, Payload::Stored(_)))
+        .map(|(uuid, _)| uuid.clone())
+        .collect();
     for chunk in unhashed.chunks(LIST) {
         let mut select = Statement::new("SELECT data FROM payloads WHERE hash IS NULL AND uuid IN ");
         select.list(chunk);

@@ -75,9 +75,9 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
             | sqlx::Error::BeginFailed => Self::Unavailable(text),
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnIndexOutOfBounds { .. } => {
-                Self::Corrupt(text)
-            }
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. } => Self::Corrupt(text),
             _ => Self::Unusable(text),
         }
     }
@@ -100,10 +100,11 @@ fn is_passing(error: &dyn DatabaseError) -> bool {
     is_contention(error)
         || match number(error) {
             // Too many connections, shutting down, starting, killed, read-only while failing over, disk full.
-            Some(Number::Mysql(number)) => {
-                [1040, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1203, 1290, 1317, 1836, 1927, 3024, 1021, 1114]
-                    .contains(&number)
-            }
+            Some(Number::Mysql(number)) => [
+                1040, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1203, 1290, 1317, 1836, 1927, 3024,
+                1021, 1114,
+            ]
+            .contains(&number),
             // Interrupted, I/O error, disk full, cannot open.
             Some(Number::Sqlite(number)) => [9, 10, 13, 14].contains(&(number & 0xff)),
             None => false,

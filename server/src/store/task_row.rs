@@ -113,7 +113,8 @@ impl TaskRow {
     }
 
     pub fn created(&self) -> Result<DateTime<Utc>, String> {
-        time::parse(&self.created).ok_or_else(|| format!("cdate: `{}` is not like 2026-03-01 12:00:00.000000", self.created))
+        time::parse(&self.created)
+            .ok_or_else(|| format!("cdate: `{}` is not like 2026-03-01 12:00:00.000000", self.created))
     }
 
     pub fn planned_to(&self) -> Option<DateTime<Utc>> {
@@ -126,7 +127,12 @@ impl TaskRow {
         match self.kind.as_str() {
             "scheduled" => {}
             "ondemand" if when == when::When::Now => {}
-            "ondemand" => return Err(format!("type: `ondemand` does not go with the schedule `{}`; write scheduled", self.when)),
+            "ondemand" => {
+                return Err(format!(
+                    "type: `ondemand` does not go with the schedule `{}`; write scheduled",
+                    self.when
+                ));
+            }
             other => return Err(format!("type: `{other}` is not scheduled or ondemand")),
         }
         self.created()?;
@@ -152,7 +158,11 @@ impl TaskRow {
             },
             overlap: word("overlap", &self.overlap, &OVERLAPS)?,
             splay: span("splay", &self.splay)?,
-            start_deadline: self.start_deadline.as_deref().map(|text| span("start_deadline", text)).transpose()?,
+            start_deadline: self
+                .start_deadline
+                .as_deref()
+                .map(|text| span("start_deadline", text))
+                .transpose()?,
         })
     }
 
@@ -162,9 +172,12 @@ impl TaskRow {
             Some(text) => text,
         };
         if is_uuid(text) {
-            let payload = payloads.get(text).ok_or_else(|| format!("payload: there is no row of payloads with the uuid {text}"))?;
+            let payload = payloads
+                .get(text)
+                .ok_or_else(|| format!("payload: there is no row of payloads with the uuid {text}"))?;
             if let Payload::Inline(data) = payload {
-                check_json(data).map_err(|error| format!("payload: the data of {text} is not JSON: {error}"))?;
+                check_json(data)
+                    .map_err(|error| format!("payload: the data of {text} is not JSON: {error}"))?;
             }
             return Ok(payload.clone());
         }
@@ -176,16 +189,25 @@ impl TaskRow {
     /// As people see it.
     pub fn task(self, payloads: &Payloads) -> Result<Task, BadTask> {
         let read = || -> Result<Task, String> {
-            let last = self.last_run.as_deref().and_then(|run| RunId::from_bytes(run).ok()).zip(State::from_number(self.state));
+            let last = self
+                .last_run
+                .as_deref()
+                .and_then(|run| RunId::from_bytes(run).ok())
+                .zip(State::from_number(self.state));
             Ok(Task {
                 id: self.id()?,
                 spec: self.spec(payloads)?,
                 paused: self.paused,
                 created: self.created()?,
-                modified: time::parse(&self.modified).ok_or_else(|| format!("mdate: `{}` is not a time", self.modified))?,
+                modified: time::parse(&self.modified)
+                    .ok_or_else(|| format!("mdate: `{}` is not a time", self.modified))?,
                 problem: self.problem.clone(),
                 planned_to: self.planned_to().map_or_else(|| self.created(), Ok)?,
-                last: last.map(|(run, state)| LastRun { run, state, started: self.started.as_deref().and_then(time::parse) }),
+                last: last.map(|(run, state)| LastRun {
+                    run,
+                    state,
+                    started: self.started.as_deref().and_then(time::parse),
+                }),
             })
         };
         read().map_err(|problem| BadTask {
@@ -199,11 +221,20 @@ impl TaskRow {
     }
 }
 
-const PRIORITIES: [(&str, Priority); 4] =
-    [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High), ("urgent", Priority::Urgent)];
-const CATCH_UPS: [(&str, CatchUp); 3] = [("none", CatchUp::None), ("latest", CatchUp::Latest), ("all", CatchUp::All(0))];
-const OVERLAPS: [(&str, Overlap); 4] =
-    [("allow", Overlap::Allow), ("skip", Overlap::Skip), ("queue", Overlap::Queue), ("replace", Overlap::Replace)];
+const PRIORITIES: [(&str, Priority); 4] = [
+    ("low", Priority::Low),
+    ("normal", Priority::Normal),
+    ("high", Priority::High),
+    ("urgent", Priority::Urgent),
+];
+const CATCH_UPS: [(&str, CatchUp); 3] =
+    [("none", CatchUp::None), ("latest", CatchUp::Latest), ("all", CatchUp::All(0))];
+const OVERLAPS: [(&str, Overlap); 4] = [
+    ("allow", Overlap::Allow),
+    ("skip", Overlap::Skip),
+    ("queue", Overlap::Queue),
+    ("replace", Overlap::Replace),
+];
 
 /// The word for a priority in its column.
 pub(super) fn priority_word(priority: Priority) -> &'static str {

@@ -41,7 +41,11 @@ impl Store {
         refuse_taken(&mut transaction, spec, id).await?;
         let payload = payload_uuid(&mut transaction, now, &spec.payload).await?;
         let mut insert = Statement::new("INSERT INTO tasks (");
-        insert.push(&SPEC.join(", ")).push(", paused, mdate, cdate, uuid) VALUES (").push(&"?, ".repeat(SPEC.len() + 3)).push("?)");
+        insert
+            .push(&SPEC.join(", "))
+            .push(", paused, mdate, cdate, uuid) VALUES (")
+            .push(&"?, ".repeat(SPEC.len() + 3))
+            .push("?)");
         bind_spec(&mut insert, spec, &payload);
         insert.bind(i64::from(paused)).bind_time(now).bind_time(now).bind(id.to_string());
         insert.execute(&mut transaction).await?;
@@ -62,15 +66,20 @@ impl Store {
     pub async fn tasks(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<TaskPage, StoreError> {
         let mut connection = self.reader().await?;
         let after = after.filter(|after| *after >= prefix);
-        let mut select = Statement::new(&format!("SELECT {COLUMNS} FROM tasks WHERE name >= ? AND name < ? "));
+        let mut select =
+            Statement::new(&format!("SELECT {COLUMNS} FROM tasks WHERE name >= ? AND name < ? "));
         // `~` sorts behind every character of a name.
         select.bind(prefix).bind(format!("{prefix}~"));
         if let Some(after) = after {
             select.push("AND name > ? ").bind(after);
         }
         select.push("ORDER BY name LIMIT ?").bind(i64::from(limit) + 1);
-        let mut rows =
-            select.rows(&mut connection).await?.iter().map(TaskRow::read).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        let mut rows = select
+            .rows(&mut connection)
+            .await?
+            .iter()
+            .map(TaskRow::read)
+            .collect::<Result<Vec<_>, sqlx::Error>>()?;
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
         let payloads = payloads_of(&mut connection, &rows).await?;
@@ -80,7 +89,12 @@ impl Store {
 
     /// Replaces a spec. [`StoreError::Changed`]: the row is not `from` any more (`None`: whatever it is), [`StoreError::NotFound`]: it is gone,
     /// [`StoreError::Conflict`]: another task has the new name.
-    pub async fn update_task(&self, id: TaskId, from: Option<&TaskSpec>, to: &TaskSpec) -> Result<Task, StoreError> {
+    pub async fn update_task(
+        &self,
+        id: TaskId,
+        from: Option<&TaskSpec>,
+        to: &TaskSpec,
+    ) -> Result<Task, StoreError> {
         let mut retry = Retry::default();
         loop {
             match self.try_update_task(id, from, to).await {
@@ -90,11 +104,18 @@ impl Store {
         }
     }
 
-    async fn try_update_task(&self, id: TaskId, from: Option<&TaskSpec>, to: &TaskSpec) -> Result<Task, Failure> {
+    async fn try_update_task(
+        &self,
+        id: TaskId,
+        from: Option<&TaskSpec>,
+        to: &TaskSpec,
+    ) -> Result<Task, Failure> {
         let mut transaction = self.begin().await?;
         let now = self.now_in(&mut transaction).await?;
         let row = find(&mut transaction, &id.to_string(), " /*! FOR UPDATE */").await?;
-        let row = row.filter(|row| row.uuid == id.to_string()).ok_or_else(|| StoreError::NotFound(format!("task {id}")))?;
+        let row = row
+            .filter(|row| row.uuid == id.to_string())
+            .ok_or_else(|| StoreError::NotFound(format!("task {id}")))?;
         let payloads = payloads_of(&mut transaction, std::slice::from_ref(&row)).await?;
         if from.is_some_and(|from| row.spec(&payloads).as_ref() != Ok(from)) {
             return Err(StoreError::Changed.into());
@@ -112,7 +133,11 @@ impl Store {
     }
 
     /// Pauses or resumes. `None`: no such task.
-    pub async fn set_paused(&self, key: &str, paused: bool) -> Result<Option<Result<Task, BadTask>>, StoreError> {
+    pub async fn set_paused(
+        &self,
+        key: &str,
+        paused: bool,
+    ) -> Result<Option<Result<Task, BadTask>>, StoreError> {
         let mut retry = Retry::default();
         loop {
             match self.try_set_paused(key, paused).await {
@@ -122,7 +147,11 @@ impl Store {
         }
     }
 
-    async fn try_set_paused(&self, key: &str, paused: bool) -> Result<Option<Result<Task, BadTask>>, Failure> {
+    async fn try_set_paused(
+        &self,
+        key: &str,
+        paused: bool,
+    ) -> Result<Option<Result<Task, BadTask>>, Failure> {
         let mut transaction = self.begin().await?;
         let now = self.now_in(&mut transaction).await?;
         let Some(mut row) = find(&mut transaction, key, " /*! FOR UPDATE */").await? else { return Ok(None) };
@@ -161,8 +190,26 @@ impl Store {
 
 /// The columns of a spec, in the order of [`bind_spec`].
 const SPEC: [&str; 20] = [
-    "name", "type", "target", "`when`", "payload", "timezone", "handler", "retries", "backoff", "max_lost", "timeout", "expires", "priority",
-    "catch_up", "catch_up_max", "overlap", "splay", "start_deadline", "description", "problem",
+    "name",
+    "type",
+    "target",
+    "`when`",
+    "payload",
+    "timezone",
+    "handler",
+    "retries",
+    "backoff",
+    "max_lost",
+    "timeout",
+    "expires",
+    "priority",
+    "catch_up",
+    "catch_up_max",
+    "overlap",
+    "splay",
+    "start_deadline",
+    "description",
+    "problem",
 ];
 
 fn bind_spec(statement: &mut Statement, spec: &TaskSpec, payload: &str) {
@@ -218,29 +265,43 @@ async fn refuse_taken(connection: &mut AnyConnection, spec: &TaskSpec, id: TaskI
     let mut select = Statement::new("SELECT uuid FROM tasks WHERE name = ?");
     select.bind(spec.name.to_string());
     match select.row(connection).await? {
-        Some(row) if Reader::new(&row).text()? != id.to_string() => Err(StoreError::Conflict(spec.name.to_string()).into()),
+        Some(row) if Reader::new(&row).text()? != id.to_string() => {
+            Err(StoreError::Conflict(spec.name.to_string()).into())
+        }
         _ => Ok(()),
     }
 }
 
 /// The row of a task's payload, which is shared with all that are equal.
-async fn payload_uuid(connection: &mut AnyConnection, now: DateTime<Utc>, payload: &Payload) -> Result<String, Failure> {
+async fn payload_uuid(
+    connection: &mut AnyConnection,
+    now: DateTime<Utc>,
+    payload: &Payload,
+) -> Result<String, Failure> {
     match payload {
         Payload::Inline(data) => {
             let kept = keep(connection, now, std::slice::from_ref(data)).await?;
-            kept.into_values().next().ok_or_else(|| StoreError::NotFound("payload just kept".to_owned()).into())
+            kept.into_values()
+                .next()
+                .ok_or_else(|| StoreError::NotFound("payload just kept".to_owned()).into())
         }
         Payload::Stored(hash) => {
             let mut select = Statement::new("SELECT uuid FROM payloads WHERE hash = ?");
             select.bind(hash.as_bytes().to_vec());
-            let row = select.row(connection).await?.ok_or_else(|| StoreError::NotFound(format!("payload {hash}")))?;
+            let row = select
+                .row(connection)
+                .await?
+                .ok_or_else(|| StoreError::NotFound(format!("payload {hash}")))?;
             Ok(Reader::new(&row).text()?)
         }
     }
 }
 
 /// The payloads that these rows name, as runs carry them. Long ones that plain SQL wrote have no hash yet; see [`super::planning`].
-pub(super) async fn payloads_of(connection: &mut AnyConnection, rows: &[TaskRow]) -> Result<Payloads, sqlx::Error> {
+pub(super) async fn payloads_of(
+    connection: &mut AnyConnection,
+    rows: &[TaskRow],
+) -> Result<Payloads, sqlx::Error> {
     let mut uuids: Vec<_> =
         rows.iter().filter_map(|row| row.payload.clone()).filter(|text| task_row::is_uuid(text)).collect();
     uuids.sort();
@@ -254,12 +315,14 @@ pub(super) async fn payloads_of(connection: &mut AnyConnection, rows: &[TaskRow]
         select.list(chunk);
         for row in select.rows(connection).await? {
             let mut reader = Reader::new(&row);
-            let (uuid, hash, data) = (reader.text()?, reader.get::<Option<Vec<u8>>>()?, reader.get::<Option<String>>()?);
+            let (uuid, hash, data) =
+                (reader.text()?, reader.get::<Option<Vec<u8>>>()?, reader.get::<Option<String>>()?);
             let payload = match (hash, data) {
                 (_, Some(data)) => super::payloads::travelling(Bytes::from(data)),
-                (hash, None) => {
-                    Payload::Stored(PayloadHash::from_bytes(&hash.unwrap_or_default()).map_err(|_| reader.wrong("is not a hash"))?)
-                }
+                (hash, None) => Payload::Stored(
+                    PayloadHash::from_bytes(&hash.unwrap_or_default())
+                        .map_err(|_| reader.wrong("is not a hash"))?,
+                ),
             };
             payloads.insert(uuid, payload);
         }

@@ -4,7 +4,8 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 /// The last moment that every database can hold.
-const LAST: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 999_999_000).expect("the year 9999 exists");
+const LAST: DateTime<Utc> =
+    DateTime::from_timestamp(253_402_300_799, 999_999_000).expect("the year 9999 exists");
 
 /// As text, to the microsecond. What a wrong clock puts before 1970 or after 9999 is moved there.
 pub(super) fn text(time: DateTime<Utc>) -> String {

@@ -83,7 +83,12 @@ impl Store {
     }
 
     /// The workers that match, by name, at most `limit`.
-    pub async fn workers(&self, selector: &Selector, after: Option<&Name>, limit: u32) -> Result<WorkerPage, StoreError> {
+    pub async fn workers(
+        &self,
+        selector: &Selector,
+        after: Option<&Name>,
+        limit: u32,
+    ) -> Result<WorkerPage, StoreError> {
         let mut page = WorkerPage::default();
         let mut last = after.map_or(String::new(), Name::to_string);
         loop {
@@ -138,7 +143,9 @@ impl Store {
 
     /// The names of all registered workers that match, in order.
     pub async fn matching(&self, selector: &Selector) -> Result<Vec<Name>, StoreError> {
-        let rows = Statement::new("SELECT name, labels FROM workers ORDER BY name").rows(&mut *self.reader().await?).await?;
+        let rows = Statement::new("SELECT name, labels FROM workers ORDER BY name")
+            .rows(&mut *self.reader().await?)
+            .await?;
         let mut names = Vec::new();
         for row in &rows {
             let (name, labels) = read_labels(&mut Reader::new(row))?;
@@ -158,7 +165,8 @@ const SELECT: &str = "SELECT name, labels, slots, handlers, version, CAST(regist
 fn read(reader: &mut Reader<'_>) -> Result<WorkerRow, sqlx::Error> {
     let (name, labels) = read_labels(reader)?;
     let slots = reader.number()?;
-    let handlers: Vec<String> = serde_json::from_str(&reader.text()?).map_err(|_| reader.wrong("is not a list of names"))?;
+    let handlers: Vec<String> =
+        serde_json::from_str(&reader.text()?).map_err(|_| reader.wrong("is not a list of names"))?;
     let handlers = handlers.iter().map(|name| name.parse()).collect::<Result<_, _>>();
     Ok(WorkerRow {
         registration: Registration {
@@ -176,6 +184,7 @@ fn read(reader: &mut Reader<'_>) -> Result<WorkerRow, sqlx::Error> {
 
 fn read_labels(reader: &mut Reader<'_>) -> Result<(Name, BTreeMap<String, String>), sqlx::Error> {
     let name = reader.text()?.parse().map_err(|_| reader.wrong("is not a name"))?;
-    let labels = serde_json::from_str(&reader.text()?).map_err(|_| reader.wrong("is not an object of texts"))?;
+    let labels =
+        serde_json::from_str(&reader.text()?).map_err(|_| reader.wrong("is not an object of texts"))?;
     Ok((name, labels))
 }

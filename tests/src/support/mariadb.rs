@@ -1,7 +1,9 @@
 //! Real MariaDB: one shared by the tests of a process, with a database for each test, and private ones for tests that break it.
 
 use std::env;
+use std::fs;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use nix::unistd::Uid;
@@ -22,6 +24,9 @@ const ELSEWHERE: &str = "MARABUNTA_TEST_MYSQL";
 
 const PASSWORD: &str = "correct-horse";
 
+/// For temporary tables, one for each server: at its start a server removes those it finds, and in /tmp would find those of the others.
+const TEMPORARY: &str = "tmp";
+
 /// A database server. A private one ends when this is dropped, the shared one with the test process.
 #[derive(Debug)]
 pub struct MariaDb {
@@ -33,7 +38,7 @@ pub struct MariaDb {
 /// What is behind a server that the tests started. Fields are dropped in this order.
 #[derive(Debug)]
 struct Own {
-    process: std::sync::Mutex<Process>,
+    process: Mutex<Process>,
     port: Port,
     directory: Scratch,
 }
@@ -98,8 +103,8 @@ impl MariaDb {
         self.process().pid()
     }
 
-    fn process(&self) -> std::sync::MutexGuard<'_, Process> {
-        self.own().process.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.own().process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn own(&self) -> &Own {
@@ -144,7 +149,11 @@ impl Drop for Database {
 }
 
 fn install(directory: &Scratch) {
+    let temporary = directory.join(TEMPORARY);
+    fs::create_dir(&temporary)
+        .unwrap_or_else(|error| panic!("failed to create {}: {error}", temporary.display()));
     let mut install = Command::new(program::installed("mariadb-install-db"));
+    install.env("TMPDIR", temporary);
     install.arg("--no-defaults").arg(data(directory)).args(common());
     install.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
     let output = install.output().expect("mariadb-install-db starts");
@@ -158,6 +167,7 @@ fn install(directory: &Scratch) {
 
 fn mariadbd(directory: &Scratch, port: &Port) -> Command {
     let mut mariadbd = Command::new(program::installed("mariadbd"));
+    mariadbd.env("TMPDIR", directory.join(TEMPORARY));
     mariadbd.arg("--no-defaults").arg(data(directory)).args(common());
     for (option, path) in [("socket", "socket"), ("pid-file", "pid"), ("init-file", "init.sql")] {
         mariadbd.arg(format!("--{option}={}", directory.join(path).display()));

@@ -13,8 +13,8 @@ impl State {
         let worker = session.worker.clone();
         opened.superseded = self.sessions.live(&worker).filter(|live| live.id != session.id).cloned();
         if let Some(old) = &opened.superseded {
-            let (session, by) = (old.id, session.server.clone());
-            self.hints.push(Hint::Superseded { worker: worker.clone(), session, by });
+            let (by, instance) = (session.server.clone(), session.instance.clone());
+            self.hints.push(Hint::Superseded { worker: worker.clone(), session: old.id, by, instance });
         }
         let id = session.id;
         self.sessions.open(session, now + self.limits.life);

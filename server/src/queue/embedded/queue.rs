@@ -121,6 +121,15 @@ impl Queue for Embedded {
         Ok(self.with(|state, _| workers.iter().map(|worker| state.sessions.live(worker).cloned()).collect()))
     }
 
+    async fn holding(&self, workers: Vec<Name>) -> Result<Vec<u64>, QueueError> {
+        Ok(self.with(|state, _| {
+            workers
+                .iter()
+                .map(|worker| state.in_flight.get(worker).map_or(0, |runs| runs.len() as u64))
+                .collect()
+        }))
+    }
+
     async fn selectors(&self) -> Result<Vec<Place>, QueueError> {
         Ok(self.with(|state, _| {
             state.ready.keys().rev().take_while(|place| matches!(place, Place::Any(_))).cloned().collect()

@@ -1,5 +1,9 @@
 //! Attempts: claimed, accepted, settled.
 
+use std::collections::HashMap;
+
+use futures_util::future::try_join_all;
+
 use super::BATCH;
 use super::enter::{ExtraKeys, millis};
 use super::keys::place_text;
@@ -8,8 +12,6 @@ use super::queue::RedisQueue;
 use super::record::counters_text;
 use crate::queue::{Claim, Claimed, Delivery, QueueError, Settled, Settlement, Step};
 use crate::run::{Fence, Place, RunId};
-use futures_util::future::try_join_all;
-
 /// More, and what was taken: `{ id, fence, attempt, body }`.
 type RawClaimed = (u8, Vec<(String, u64, u32, Vec<u8>)>);
 
@@ -18,16 +20,19 @@ impl RedisQueue {
         if self.shards == 1 {
             return self.claim_in(0, &claims).await;
         }
+        if claims.is_empty() {
+            return Ok(Vec::new());
+        }
         // What one shard has is not to be asked of all: that would take more than a session can hold.
         let places: Vec<Place> = claims.iter().map(|claim| claim.place.clone()).collect();
-        let ready = self.ready_in(&places).await?;
-        let shares = share(&claims, &ready);
+        let (shares, left) = share(&claims, self.ready_in(&places).await?);
         let parts = (0..self.shards).zip(&shares).map(|(shard, share)| self.claim_in(shard, share));
         let parts = try_join_all(parts).await?;
-        let mut claimed = vec![Claimed::default(); claims.len()];
-        for (part, ready) in parts.into_iter().zip(&ready) {
-            for (index, (sum, part)) in claimed.iter_mut().zip(part).enumerate() {
-                sum.more |= part.more || ready[index] > part.deliveries.len() as u64;
+        let more = claims.iter().map(|claim| left.get(&claim.place).is_some_and(|left| *left > 0));
+        let mut claimed: Vec<Claimed> = more.map(|more| Claimed { more, ..Claimed::default() }).collect();
+        for part in parts {
+            for (sum, part) in claimed.iter_mut().zip(part) {
+                sum.more |= part.more;
                 sum.deliveries.extend(part.deliveries);
             }
         }
@@ -114,19 +119,28 @@ fn batch_of(claims: &[Claim]) -> usize {
     fits.count().max(1)
 }
 
-/// Shares claims among shards by what is ready there: of each shard, one claim per claim.
-fn share(claims: &[Claim], ready: &[Vec<u64>]) -> Vec<Vec<Claim>> {
-    let mut left: Vec<u32> = claims.iter().map(|claim| claim.max).collect();
-    let mut shares: Vec<Vec<Claim>> = Vec::with_capacity(ready.len());
-    for ready in ready {
-        let share = claims.iter().zip(ready).zip(&mut left).map(|((claim, ready), left)| {
-            let max = u32::try_from(*ready).unwrap_or(u32::MAX).min(*left);
-            *left -= max;
-            Claim { max, ..claim.clone() }
-        });
-        shares.push(share.collect());
+/// Shares claims among shards by how many runs are ready there: of each shard, one claim per claim, and what is left in each place.
+fn share(claims: &[Claim], ready: Vec<Vec<u64>>) -> (Vec<Vec<Claim>>, HashMap<Place, u64>) {
+    let mut wanted: Vec<u32> = claims.iter().map(|claim| claim.max).collect();
+    let mut left_over: HashMap<Place, u64> = HashMap::new();
+    let mut shares = Vec::with_capacity(ready.len());
+    for counts in ready {
+        // Two claims may be for the same place.
+        let mut here: HashMap<&Place, u64> = claims.iter().map(|claim| &claim.place).zip(counts).collect();
+        let mut share = Vec::with_capacity(claims.len());
+        for (claim, wanted) in claims.iter().zip(&mut wanted) {
+            let left = here.entry(&claim.place).or_default();
+            let max = u32::try_from(*left).unwrap_or(u32::MAX).min(*wanted);
+            *wanted -= max;
+            *left -= u64::from(max);
+            share.push(Claim { max, ..claim.clone() });
+        }
+        for (place, left) in here {
+            *left_over.entry(place.clone()).or_default() += left;
+        }
+        shares.push(share);
     }
-    shares
+    (shares, left_over)
 }
 
 fn read_settled(answer: &str) -> Result<Settled, QueueError> {

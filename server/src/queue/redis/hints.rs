@@ -107,7 +107,9 @@ pub(super) fn encode(hint: &Hint) -> Option<String> {
     Some(match hint {
         Hint::Ready(place) => format!("ready {}", place_text(place)),
         Hint::Due => "due".to_owned(),
-        Hint::Superseded { worker, session, by } => format!("superseded {worker} {session} {by}"),
+        Hint::Superseded { worker, session, by, instance } => {
+            format!("superseded {worker} {session} {by} {instance}")
+        }
         Hint::Cancel { worker, run, fence } => format!("cancel {worker} {run} {}", fence.0),
         Hint::Changed(run) => format!("changed {run}"),
         Hint::Drain { worker, draining } => format!("drain {worker} {}", u8::from(*draining)),
@@ -126,6 +128,7 @@ fn decode(line: &str) -> Option<Hint> {
             worker: next()?.parse().ok()?,
             session: SessionId(next()?.parse().ok()?),
             by: next()?.to_owned(),
+            instance: next()?.to_owned(),
         },
         "cancel" => Hint::Cancel {
             worker: next()?.parse().ok()?,
@@ -154,7 +157,7 @@ mod tests {
             Hint::Ready(Place::parse("any").unwrap()),
             Hint::Ready(Place::parse("any(role in (api,web))").unwrap()),
             Hint::Due,
-            Hint::Superseded { worker: worker.clone(), session, by: "s2".into() },
+            Hint::Superseded { worker: worker.clone(), session, by: "s2".into(), instance: "i7".into() },
             Hint::Cancel { worker: worker.clone(), run, fence: Fence(1_767_225_600_000_001) },
             Hint::Changed(run),
             Hint::Drain { worker, draining: true },

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use marabunta_proto::name::Name;
 use redis::Script;
 
 use super::BATCH;
@@ -110,6 +111,25 @@ impl RedisQueue {
             Request::Commands(count)
         })
         .await
+    }
+
+    /// How many runs each worker was given, over all shards.
+    pub(super) async fn in_flight_for(&self, workers: Vec<Name>) -> Result<Vec<u64>, QueueError> {
+        let counts: Vec<Vec<u64>> = self
+            .each(|shard| {
+                let flights = self.keys.named(shard, "flights");
+                let mut count = redis::pipe();
+                for worker in &workers {
+                    count
+                        .cmd("ZLEXCOUNT")
+                        .arg(&flights)
+                        .arg(format!("[{worker}\0"))
+                        .arg(format!("({worker}\u{1}"));
+                }
+                Request::Commands(count)
+            })
+            .await?;
+        Ok((0..workers.len()).map(|index| counts.iter().map(|shard| shard[index]).sum()).collect())
     }
 
     fn with_ids<'a>(&self, script: &'a Script, shard: u16, runs: &[RunId]) -> Request<'a> {

@@ -8,7 +8,7 @@ local old = session_of(worker)
 local superseded = false
 if old and old.stage == 'L' and old.id ~= id then
   superseded = { old.id, old.server, old.instance }
-  hint(old.server, 'superseded ' .. worker .. ' ' .. old.id .. ' ' .. server)
+  hint(old.server, 'superseded ' .. worker .. ' ' .. old.id .. ' ' .. server .. ' ' .. instance)
 end
 local deadline = string.format('%.0f', now + life)
 write_session(worker, { id = id, stage = 'L', deadline = deadline, server = server, instance = instance })

@@ -128,6 +128,10 @@ impl Queue for RedisQueue {
         self.live_sessions(workers).await
     }
 
+    async fn holding(&self, workers: Vec<Name>) -> Result<Vec<u64>, QueueError> {
+        self.in_flight_for(workers).await
+    }
+
     async fn selectors(&self) -> Result<Vec<Place>, QueueError> {
         self.live_selectors().await
     }
