@@ -7,11 +7,21 @@
 
 mod steps;
 
+mod bad_input;
 mod follow;
 mod policy;
+mod reflection;
 mod run;
+mod runs;
+mod schedules;
+mod security;
+mod sql;
 mod targets;
 mod workers;
 
+#[cfg(feature = "services")]
+mod lockstep;
+#[cfg(feature = "services")]
+mod losses;
 #[cfg(feature = "services")]
 mod servers;

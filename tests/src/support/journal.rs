@@ -64,6 +64,16 @@ impl Journal {
         self.runs("end").iter().filter(|ended| *ended == run).count()
     }
 
+    /// Waits until a word was written so often.
+    pub async fn noted(&self, word: &str, times: usize) {
+        eventually(&format!("{times} tasks note `{word}`"), async || {
+            let noted = self.runs(word).len();
+            ensure!(noted >= times, "{noted} so far");
+            Ok(())
+        })
+        .await;
+    }
+
     /// Waits until a run was started so often.
     pub async fn started(&self, run: &str, times: usize) {
         eventually(&format!("run {run} is started {times} times"), async || {

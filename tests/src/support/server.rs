@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -77,6 +78,11 @@ impl Server {
 
     pub fn http(&self) -> SocketAddr {
         self.http.address()
+    }
+
+    /// Where an embedded server without `--data` keeps its data.
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
     }
 
     pub fn pid(&self) -> u32 {
