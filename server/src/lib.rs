@@ -2,6 +2,8 @@
 //!
 //! Rooms, in the order in which a run passes through them: [`plan`] and [`submit`] make runs, [`queue`] holds them, [`dispatch`] gives them to
 //! workers, [`report`] takes what workers say, [`store`] keeps it, [`follow`] tells whoever waits, [`recover`] mends what broke on the way.
+//!
+//! They are reached through two doors, [`rpc`] and [`http`], which [`listen`] to the network; [`app`] puts it all together as [`config`] says.
 
 pub mod clock;
 pub mod run;
@@ -20,3 +22,11 @@ pub mod recover;
 pub mod report;
 pub mod submit;
 pub mod workers;
+
+pub mod listen;
+
+pub mod http;
+pub mod rpc;
+
+pub mod app;
+pub mod config;

@@ -17,3 +17,4 @@ pub use finding::{Finding, Started};
 pub use handle::{ConnectError, Dispatch};
 pub use message::{Assignment, FromWorker, Hello, ToWorker};
 pub use owner::{Options, Owner};
+pub use session::HEARTBEAT;

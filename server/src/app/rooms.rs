@@ -1,0 +1,116 @@
+//! The rooms of the house, and the loops that keep them going.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::{Duration, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::backend::Kept;
+use super::crew::Crew;
+use super::{floor, prune};
+use crate::clock::StoreClock;
+use crate::config::Config;
+use crate::dispatch::{self, Owner};
+use crate::follow::Follow;
+use crate::journal::Journal;
+use crate::plan::{self, Planner, Tasks};
+use crate::recover;
+use crate::report::Report;
+use crate::rpc;
+use crate::settle::Settler;
+use crate::store::StoreError;
+use crate::submit::Submit;
+use crate::workers::Workers;
+
+/// How many batches of what was found, or started, may wait. What was started is then left out; what was found waits with the owner.
+const BATCHES: usize = 256;
+
+/// The crews, in the order in which they stop.
+pub(super) struct House {
+    /// What begins something by itself: planner, pruning.
+    pub early: Crew,
+    /// Who owns the sessions.
+    pub sessions: Crew,
+    /// What mends and records: until the end.
+    pub late: Crew,
+    /// The writers, which end with the last handle to them.
+    pub writers: TaskTracker,
+    /// The readers of the workers' streams.
+    pub readers: TaskTracker,
+    pub rooms: rpc::Rooms,
+}
+
+/// Builds the rooms and starts their loops. `settler` has checked the queue.
+pub(super) async fn build(config: &Config, kept: &Kept, server: &str, settled: Settled) -> Result<House, StoreError> {
+    let Settled { settler, writers } = settled;
+    let (store, queue) = (kept.store.clone(), kept.queue.clone());
+    let clock = StoreClock::new(store.now().await?);
+    let (mut early, mut sessions, mut late) = (Crew::new(), Crew::new(), Crew::new());
+    let readers = TaskTracker::new();
+
+    let (started, has_started) = mpsc::channel(BATCHES);
+    let (findings, found) = mpsc::channel(BATCHES);
+    let options = dispatch::Options { server: server.to_owned(), session_age: config.session_age };
+    let (owner, dispatch) = Owner::new(queue.clone(), options, &readers, started, findings);
+    // An embedded server's workers have nowhere else to go.
+    let grace = if store.is_embedded() { Duration::ZERO } else { config.drain_timeout };
+    sessions.spawn("owner of the sessions", owner.run(sessions.stop.clone(), grace));
+
+    let options = plan::Options { server: server.to_owned(), poll_interval: config.poll_interval };
+    let planner = Planner::new(store.clone(), queue.clone(), clock.clone(), options);
+    early.spawn("planner", planner.clone().run(early.stop.clone()));
+    early.spawn("pruning", prune::run(store.clone(), config.retention, early.stop.clone()));
+
+    let stop = late.stop.clone();
+    late.spawn("clock", recover::clock::run(settler.clone(), stop.clone()));
+    late.spawn("reaper", recover::reaper::run(settler.clone(), found, config.lost_after, stop.clone()));
+    late.spawn("rebuilder", recover::rebuild::run(settler.clone(), stop.clone()));
+    late.spawn("reconciler", recover::reconcile::run(settler.clone(), stop.clone()));
+    let journal = settler.journal.clone();
+    late.spawn("floor", floor::run(has_started, journal.clone(), store.clone(), server.to_owned()));
+
+    let submit = Submit::spawn(&writers, queue.clone(), store.clone(), journal, clock.clone(), server.to_owned());
+    let follow = Follow::spawn(&writers, &settler, stop.clone());
+    let report = Report::spawn(&writers, &settler);
+    late.spawn("writers", all_at_work(writers.clone(), stop));
+
+    let tasks = Tasks { store: store.clone(), planner };
+    let workers = Workers { queue, store: store.clone() };
+    let rooms = rpc::Rooms { submit, follow, tasks, workers, dispatch, report, store, clock };
+    Ok(House { early, sessions, late, writers, readers, rooms })
+}
+
+/// What must be there before the rooms are: it fills the queue.
+pub(super) struct Settled {
+    settler: Settler,
+    writers: TaskTracker,
+}
+
+/// Starts the journal, and what settles.
+pub(super) fn settle(kept: &Kept, server: &str) -> Settled {
+    let writers = TaskTracker::new();
+    let journal = Journal::spawn(&writers, kept.store.clone());
+    let (queue, store) = (Arc::clone(&kept.queue), kept.store.clone());
+    Settled { settler: Settler { queue, store, journal, server: server.to_owned() }, writers }
+}
+
+impl Settled {
+    /// Fills the queue from the store if it is empty.
+    pub async fn check(&self) -> Result<(), recover::rebuild::RebuildError> {
+        recover::rebuild::check(&self.settler).await
+    }
+}
+
+/// Ends when one of the writers does before `stop`: it has panicked, and all who wait for it wait in vain.
+async fn all_at_work(writers: TaskTracker, stop: CancellationToken) {
+    let count = writers.len();
+    let mut tick = interval(Duration::from_secs(1));
+    while writers.len() >= count {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! `marabunta.v1.Dispatch`.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _, stream};
+use marabunta_proto::name::Name;
+use marabunta_proto::v1;
+use tokio::time::timeout;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::convert::{self, Invalid, Reported};
+use super::principal::Principal;
+use crate::clock::StoreClock;
+use crate::dispatch::{Dispatch, FromWorker};
+use crate::report::Report;
+use crate::run::PayloadHash;
+use crate::store::Store;
+use crate::workers::Workers;
+
+/// How long a worker may take to say Hello.
+const HELLO: Duration = Duration::from_secs(10);
+
+pub struct DispatchService {
+    pub dispatch: Dispatch,
+    pub workers: Workers,
+    pub report: Report,
+    pub store: Store,
+    pub clock: StoreClock,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl v1::dispatch_server::Dispatch for DispatchService {
+    type ConnectStream = Pin<Box<dyn Stream<Item = Result<v1::ServerMessage, Status>> + Send>>;
+
+    async fn connect(&self, request: Request<Streaming<v1::WorkerMessage>>) -> Answer<Self::ConnectStream> {
+        let principal = Principal::of(&request);
+        let mut incoming = request.into_inner();
+        let first = timeout(HELLO, incoming.message()).await;
+        let first = first.map_err(|_| Invalid::missing("the first message", "a session begins with Hello"))??;
+        let hello = convert::first(first)?;
+        if !principal.may_be(&hello.worker) {
+            let names = principal.shown();
+            return Err(Status::permission_denied(format!(
+                "the certificate is that of {names:?}, not of `{}`: a worker's name must be its certificate's",
+                hello.worker
+            )));
+        }
+        let draining = self.workers.register(&hello).await;
+        let fault = Arc::new(OnceLock::new());
+        let said = said(incoming, hello.worker.clone(), fault.clone());
+        let outgoing = self.dispatch.connect(hello, draining, said).await?;
+        let messages = outgoing.map(|message| Ok(convert::to_worker(message)));
+        // What ended the session was this worker's fault, if there is one: it is told why.
+        let end = stream::once(async move { fault.get().cloned() });
+        let end = end.filter_map(|fault| std::future::ready(fault.map(Err)));
+        Ok(Response::new(Box::pin(messages.chain(end))))
+    }
+
+    async fn report(&self, request: Request<v1::ReportRequest>) -> Answer<v1::ReportResponse> {
+        let principal = Principal::of(&request);
+        let reported = Reported::read(request.into_inner(), self.clock.now(), |worker| principal.may_be(worker));
+        let (messages, ends, answer) = reported.split();
+        let (kept, ended) = self.report.take(messages, ends).await;
+        Ok(Response::new(answer(kept, ended)))
+    }
+
+    async fn fetch_payload(&self, request: Request<v1::FetchPayloadRequest>) -> Answer<v1::FetchPayloadResponse> {
+        let hash = request.into_inner().hash;
+        let hash = PayloadHash::from_bytes(&hash)
+            .map_err(|_| Invalid::value("hash", format!("{} bytes long", hash.len()), "SHA-256 has 32"))?;
+        match self.store.payload(hash).await? {
+            Some(data) => Ok(Response::new(v1::FetchPayloadResponse { data })),
+            None => Err(Status::not_found(format!("no payload has the hash {hash}"))),
+        }
+    }
+}
+
+/// What the worker says after its Hello. The first thing that breaks the protocol is noted in `fault`, and ends it.
+fn said(
+    incoming: Streaming<v1::WorkerMessage>,
+    worker: Name,
+    fault: Arc<OnceLock<Status>>,
+) -> impl Stream<Item = Result<FromWorker, Status>> + Send + 'static {
+    incoming.map(move |message| {
+        let said = message.and_then(|message| Ok(convert::from_worker(&worker, message)?));
+        said.inspect_err(|status| _ = fault.set(status.clone()))
+    })
+}
