@@ -199,9 +199,8 @@ async fn what_would_be_unsafe_or_contradictory_does_not_start() {
         (&["--no-such-flag"], "no-such-flag"),
     ];
     for (arguments, word) in table {
-        // A flag that is given again would be refused for that alone.
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
-        let refused = Server::refused(Options { arguments, environment: Vec::new() });
+        let refused = Server::launch(Options { arguments, environment: Vec::new() });
         let code = refused.exit().await;
         assert!(code == 1 || code == 2, "exit code {code}: {}", refused.log());
         assert!(refused.log().contains(word), "no {word:?} in {}", refused.log());
