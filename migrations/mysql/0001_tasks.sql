@@ -52,5 +52,6 @@ CREATE TABLE tasks (
   UNIQUE KEY tasks_name (name),
   KEY tasks_next_look (next_look),
   KEY tasks_changed (changed),
+  KEY tasks_target (target(8)),
   KEY tasks_payload (payload(36))
 ) ENGINE=InnoDB COMMENT='what runs, where and when';

@@ -55,4 +55,5 @@ CREATE TABLE tasks (
 CREATE UNIQUE INDEX tasks_name ON tasks (name);
 CREATE INDEX tasks_next_look ON tasks (next_look);
 CREATE INDEX tasks_changed ON tasks (changed);
+CREATE INDEX tasks_target ON tasks (target);
 CREATE INDEX tasks_payload ON tasks (payload);

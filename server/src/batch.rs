@@ -97,7 +97,7 @@ mod tests {
         });
         let call = |items: Vec<u32>| {
             let batcher = batcher.clone();
-            tokio::spawn(async move { batcher.write(items).await })
+            tracker.spawn(async move { batcher.write(items).await })
         };
         let first = call(vec![1]);
         while sizes.lock().unwrap().is_empty() {

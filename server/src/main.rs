@@ -21,12 +21,14 @@ fn main() -> ExitCode {
 fn start() -> anyhow::Result<ExitCode> {
     let config = Config::load(Cli::parse()).context("start with these settings")?;
     app::init_tracing(config.log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(config.threads).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(config.threads).enable_all().build();
     runtime.context("start the runtime")?.block_on(serve(config))
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    let bind = async |address| TcpListener::bind(address).await.with_context(|| format!("listen on {address}"));
+    let bind =
+        async |address| TcpListener::bind(address).await.with_context(|| format!("listen on {address}"));
     let listeners = Listeners { grpc: bind(config.grpc).await?, http: bind(config.http).await? };
     let (first, second) = app::signals().context("listen to signals")?;
     tokio::select! {

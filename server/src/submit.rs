@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::batch::Batcher;
 use crate::clock::StoreClock;
 use crate::journal::Journal;
-use crate::queue::Queue;
+use crate::queue::{Queue, shard_of};
 use crate::run::{Durability, GroupId, Key, Overlap, Place, Policy, Priority, Run, RunId, TaskRef};
 use crate::store::{Store, StoreError};
 use write::{Prepared, Written};
@@ -184,10 +184,10 @@ impl Submit {
         places: &[Place],
         group: Option<GroupId>,
     ) -> Result<Vec<Prepared>, SubmitError> {
-        let payload = self.store.intern(vec![request.payload]).await?.pop();
+        let payload = self.store.intern(vec![request.payload.clone()]).await?.pop();
         let payload = payload.ok_or_else(|| SubmitError::Unavailable("the payload was not stored".into()))?;
         let durability = if self.store.is_embedded() { Durability::Durable } else { request.durability };
-        let shard = self.shard(request.key.as_deref());
+        let shard = self.shard(&request);
         let now = self.clock.now();
         let prepared = places.iter().map(|place| {
             let run = Run {
@@ -210,16 +210,14 @@ impl Submit {
         Ok(prepared.collect())
     }
 
-    /// Requests with the same key meet in one shard; others go anywhere.
-    fn shard(&self, key: Option<&str>) -> u16 {
-        let number = match key {
-            Some(key) => {
-                let digest = Sha256::digest(key.as_bytes());
-                u16::from_be_bytes([digest[0], digest[1]])
-            }
-            None => rand::random(),
-        };
-        number % self.queue.shards()
+    /// The runs of a task meet in one shard, where its overlap policy is decided, and so do requests with the same key; others go anywhere.
+    fn shard(&self, request: &Request) -> u16 {
+        let shards = self.queue.shards();
+        match (&request.task, &request.key) {
+            (Some(task), _) => shard_of(&task.id.to_string(), shards),
+            (None, Some(key)) => shard_of(key, shards),
+            (None, None) => rand::random::<u16>() % shards,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use crate::dispatch::Hello;
 use crate::queue::{Hint, Queue, QueueError, Session};
-use crate::store::{Registration, Store, StoreError, WorkerRow};
+use crate::store::{Registered, Registration, Store, StoreError, WorkerRow};
 use thiserror::Error;
 
 /// The registry of workers. Cloning is cheap.
@@ -40,8 +40,8 @@ pub enum WorkersError {
 }
 
 impl Workers {
-    /// Notes that a worker connects; answers whether it is to be drained. While the store is away it is not, as far as is known.
-    pub async fn register(&self, hello: &Hello) -> bool {
+    /// Notes that a worker connects. While the store is away it is not to be drained, as far as is known.
+    pub async fn register(&self, hello: &Hello) -> Registered {
         let registration = Registration {
             name: hello.worker.clone(),
             labels: hello.labels.clone(),
@@ -51,7 +51,7 @@ impl Workers {
         };
         self.store.register(registration).await.unwrap_or_else(|error| {
             warn!(worker = %hello.worker, %error, "failed to register a worker");
-            false
+            Registered { draining: false, matches_others: false }
         })
     }
 

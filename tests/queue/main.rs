@@ -8,6 +8,7 @@ mod cancelling;
 mod claiming;
 mod entering;
 mod hints;
+mod model;
 mod overlapping;
 mod rebuilding;
 mod sessions;

@@ -156,6 +156,7 @@ async fn after_a_restart_the_queue_is_whole_and_whoever_listens_is_told() {
     let delivery = bench.start(&session).await;
     let mut hints = bench.queue.hints();
 
+    written(&server).await;
     server.kill();
     let lost = bench.queue.tick().await.unwrap_err();
     assert!(matches!(lost, QueueError::Unavailable(_)), "{lost:?}");
@@ -170,6 +171,19 @@ async fn after_a_restart_the_queue_is_whole_and_whoever_listens_is_told() {
     assert_eq!(bench.finish(&delivery).await, Settled::Settled);
     bench.enqueue(bench.entry("any")).await;
     hinted(&mut hints, &Hint::Ready(marabunta_server::run::Place::parse("any").unwrap())).await;
+}
+
+/// Redis answers before it has written, if an fsync is under way (`appendfsync everysec`): what it then loses comes back by reconciling.
+async fn written(server: &Redis) {
+    let mut connection = server.connect().await;
+    eventually("the append-only file is written", async || {
+        let info: redis::InfoDict =
+            redis::cmd("INFO").arg("persistence").query_async(&mut connection).await?;
+        let buffered: u64 = info.get("aof_buffer_length").unwrap_or(0);
+        ensure!(buffered == 0, "{buffered} bytes are not");
+        Ok(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ impl Cgroup {
             if self.is_empty() && self.remove().is_ok() {
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(20));
+            super::process::let_die(Duration::from_millis(20));
         }
         self.remove()
     }

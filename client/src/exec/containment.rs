@@ -147,6 +147,6 @@ fn clear(owner: &str) -> Result<(), ContainmentError> {
         }
         tracing::warn!(owner, processes = left.len(), "killing what an earlier worker left running");
         left.iter().for_each(|process| process.signal(Signal::KILL));
-        std::thread::sleep(Duration::from_millis(20));
+        super::process::let_die(Duration::from_millis(20));
     }
 }

@@ -1,6 +1,7 @@
 //! Processes as /proc shows them, with an identity that survives the reuse of their numbers.
 
 use std::fs;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -79,6 +80,13 @@ impl Process {
             Err(_) => None,
         }
     }
+}
+
+/// Waits for what was killed to be gone. Blocks: the kernel tells nobody but a parent, and those who call this are on a blocking thread, or in a
+/// `drop` that ends within milliseconds.
+#[expect(clippy::disallowed_methods, reason = "no runtime waits on this thread")]
+pub(super) fn let_die(pause: Duration) {
+    std::thread::sleep(pause);
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl Drop for Tree {
             if state.released || state.kill() == 0 {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(round));
+            super::process::let_die(Duration::from_millis(round));
         }
         if !state.released {
             state.release();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use marabunta::exec::{Command, Containment, ContainmentError, Exit, Method, Piece, run};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -50,7 +50,7 @@ pub struct Attempt {
     pub cancel: CancellationToken,
     pub pieces: mpsc::Receiver<Piece>,
     stdout: Vec<u8>,
-    run: JoinHandle<Exit>,
+    run: JoinSet<Exit>,
 }
 
 /// An attempt that has ended.
@@ -67,8 +67,9 @@ impl Attempt {
         let (sender, pieces) = mpsc::channel(4);
         let cancel = CancellationToken::new();
         let (containment, token) = (Arc::clone(containment), cancel.clone());
-        let run = tokio::spawn(async move { run(command, &containment, sender, token).await });
-        Self { cancel, pieces, stdout: Vec::new(), run }
+        let mut attempt = JoinSet::new();
+        attempt.spawn(async move { run(command, &containment, sender, token).await });
+        Self { cancel, pieces, stdout: Vec::new(), run: attempt }
     }
 
     /// Waits until the command has printed this many whole lines.
@@ -92,14 +93,15 @@ impl Attempt {
                 Piece::Note(text) => ended.2.push(text),
             }
         }
-        let exit = self.run.await.expect("run does not panic");
+        let exit = self.run.join_next().await.expect("it was started").expect("run does not panic");
         Ended { exit, stdout: ended.0, stderr: ended.1, notes: ended.2 }
     }
 
     /// Drops the future of `run` in the middle.
-    pub async fn abort(self) {
-        self.run.abort();
-        assert!(self.run.await.expect_err("it was under way").is_cancelled());
+    pub async fn abort(mut self) {
+        self.run.abort_all();
+        let ended = self.run.join_next().await.expect("it was started");
+        assert!(ended.expect_err("it was under way").is_cancelled());
     }
 }
 

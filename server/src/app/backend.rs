@@ -45,7 +45,12 @@ pub(super) async fn open(config: &Config, server: &str) -> Result<Kept, BackendE
             let store = Store::open(&url, &options).await?;
             store.shards(1).await?;
             let queue: Arc<dyn Queue> = Arc::new(Embedded::new(config.limits.clone()));
-            Ok(Kept { store, queue, shown: format!("embedded, in {}", directory.display()), _lock: Some(lock) })
+            Ok(Kept {
+                store,
+                queue,
+                shown: format!("embedded, in {}", directory.display()),
+                _lock: Some(lock),
+            })
         }
         Backend::Shared { mysql, redis, prefix } => {
             let url = StoreUrl::mysql(&mysql.0)?;

@@ -43,7 +43,12 @@ pub(super) struct House {
 }
 
 /// Builds the rooms and starts their loops. `settler` has checked the queue.
-pub(super) async fn build(config: &Config, kept: &Kept, server: &str, settled: Settled) -> Result<House, StoreError> {
+pub(super) async fn build(
+    config: &Config,
+    kept: &Kept,
+    server: &str,
+    settled: Settled,
+) -> Result<House, StoreError> {
     let Settled { settler, writers } = settled;
     let (store, queue) = (kept.store.clone(), kept.queue.clone());
     let clock = StoreClock::new(store.now().await?);
@@ -71,7 +76,8 @@ pub(super) async fn build(config: &Config, kept: &Kept, server: &str, settled: S
     let journal = settler.journal.clone();
     late.spawn("floor", floor::run(has_started, journal.clone(), store.clone(), server.to_owned()));
 
-    let submit = Submit::spawn(&writers, queue.clone(), store.clone(), journal, clock.clone(), server.to_owned());
+    let submit =
+        Submit::spawn(&writers, queue.clone(), store.clone(), journal, clock.clone(), server.to_owned());
     let follow = Follow::spawn(&writers, &settler, stop.clone());
     let report = Report::spawn(&writers, &settler);
     late.spawn("writers", all_at_work(writers.clone(), stop));

@@ -62,7 +62,8 @@ pub async fn run(
     settled.check().await?;
     let mut house = rooms::build(&config, &kept, &server, settled).await?;
     let (ready, readiness) = watch::channel("starting".to_owned());
-    let watching = readiness::run(kept.store.clone(), kept.queue.clone(), ready.clone(), house.early.stop.clone());
+    let watching =
+        readiness::run(kept.store.clone(), kept.queue.clone(), ready.clone(), house.early.stop.clone());
     house.early.spawn("readiness", watching);
     info!(%server, version = env!("CARGO_PKG_VERSION"), backend = kept.shown, "started");
     let accepting = TaskTracker::new();
@@ -129,7 +130,8 @@ fn open_doors(
     let connections = accept(accepting, listeners.grpc, entry.grpc, stop.clone());
     let health = rpc::Health { readiness, stop: stop.clone() };
     let rooms = house.rooms.clone();
-    let door = rpc::Door { rooms, callers: entry.callers, workers: entry.workers, health, stop: stop.clone() };
+    let door =
+        rpc::Door { rooms, callers: entry.callers, workers: entry.workers, health, stop: stop.clone() };
     doors.spawn("gRPC door", async move {
         if let Err(error) = door.serve(connections, stop).await {
             error!(%error, "the gRPC door broke");

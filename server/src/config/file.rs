@@ -12,7 +12,8 @@ pub(super) fn read(path: &Path) -> Result<Settings, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     // The whole error would quote the line, and a secret with it.
     toml::from_str(&text).map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let line =
+            error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         failed(format!("line {line}: {}", error.message()))
     })
 }

@@ -15,15 +15,35 @@ pub(super) fn contradictions(settings: &Settings) -> Result<(), ConfigError> {
     let (certificate, key) = (settings.tls_cert.is_some(), settings.tls_key.is_some());
     let (callers, workers) = (settings.token_file.is_some(), settings.worker_token_file.is_some());
     let authority = settings.client_ca.is_some();
-    both(mysql, redis, "mysql goes with redis: give both for shared servers, or neither for an embedded one")?;
-    both(redis, mysql, "redis goes with mysql: give both for shared servers, or neither for an embedded one")?;
-    both(mysql, settings.data.is_none(), "data is the directory of an embedded server: leave it out with mysql and redis")?;
+    both(
+        mysql,
+        redis,
+        "mysql goes with redis: give both for shared servers, or neither for an embedded one",
+    )?;
+    both(
+        redis,
+        mysql,
+        "redis goes with mysql: give both for shared servers, or neither for an embedded one",
+    )?;
+    both(
+        mysql,
+        settings.data.is_none(),
+        "data is the directory of an embedded server: leave it out with mysql and redis",
+    )?;
     both(settings.redis_prefix.is_some(), redis, "redis-prefix goes with redis, which is not given")?;
     both(certificate, key, "tls-cert goes with tls-key: give both, or neither")?;
     both(key, certificate, "tls-key goes with tls-cert: give both, or neither")?;
     both(authority, certificate, "client-ca goes with tls-cert and tls-key: only TLS shows certificates")?;
-    both(callers, workers || authority, "token-file without worker-token-file or client-ca would let in any worker")?;
-    both(workers, callers || authority, "worker-token-file without token-file or client-ca would let in any caller")
+    both(
+        callers,
+        workers || authority,
+        "token-file without worker-token-file or client-ca would let in any worker",
+    )?;
+    both(
+        workers,
+        callers || authority,
+        "worker-token-file without token-file or client-ca would let in any caller",
+    )
 }
 
 /// Values that cannot work.
@@ -39,7 +59,11 @@ pub(super) fn out_of_range(config: &Config) -> Result<(), ConfigError> {
         if (1..=most).contains(&value) {
             return Ok(());
         }
-        Err(ConfigError::Value { setting, value: value.to_string(), right: format!("1 to {most} are allowed") })
+        Err(ConfigError::Value {
+            setting,
+            value: value.to_string(),
+            right: format!("1 to {most} are allowed"),
+        })
     };
     count("queue-cap", config.limits.waiting, 10_000_000)?;
     count("threads", config.threads, 256)?;
@@ -50,7 +74,12 @@ pub(super) fn out_of_range(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn between(setting: &'static str, value: Duration, least: Duration, most: Duration) -> Result<(), ConfigError> {
+fn between(
+    setting: &'static str,
+    value: Duration,
+    least: Duration,
+    most: Duration,
+) -> Result<(), ConfigError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
@@ -72,7 +101,8 @@ pub(super) fn open_doors(config: &Config, insecure: bool) -> Result<(), ConfigEr
             "{door} is {address}, which other hosts can reach, and would be in plaintext: give tls-cert and tls-key, or say insecure"
         )));
     };
-    let knows = tls.client_ca.is_some() || (config.token_file.is_some() && config.worker_token_file.is_some());
+    let knows =
+        tls.client_ca.is_some() || (config.token_file.is_some() && config.worker_token_file.is_some());
     if config.grpc.ip().is_loopback() || knows {
         return Ok(());
     }

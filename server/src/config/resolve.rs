@@ -35,7 +35,11 @@ pub struct Config {
 pub enum Backend {
     /// In this directory, by this server alone.
     Embedded(PathBuf),
-    Shared { mysql: Secret, redis: Secret, prefix: String },
+    Shared {
+        mysql: Secret,
+        redis: Secret,
+        prefix: String,
+    },
 }
 
 /// Why the server does not start with these settings.
@@ -64,10 +68,13 @@ impl Config {
     /// From settings, without looking anywhere else but at the files that they name.
     pub fn resolve(settings: Settings) -> Result<Self, ConfigError> {
         refuse::contradictions(&settings)?;
-        for file in [&settings.token_file, &settings.worker_token_file, &settings.tls_key].into_iter().flatten() {
+        for file in
+            [&settings.token_file, &settings.worker_token_file, &settings.tls_key].into_iter().flatten()
+        {
             file::private(file)?;
         }
-        let seconds = |span: Option<super::Span>, default| span.map_or(Duration::from_secs(default), |span| span.0);
+        let seconds =
+            |span: Option<super::Span>, default| span.map_or(Duration::from_secs(default), |span| span.0);
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let config = Self {
             grpc: settings.grpc.unwrap_or(local(50051)),
@@ -82,7 +89,9 @@ impl Config {
                 count: settings.retention_count,
             },
             tls: match (settings.tls_cert, settings.tls_key) {
-                (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key, client_ca: settings.client_ca }),
+                (Some(certificate), Some(key)) => {
+                    Some(TlsFiles { certificate, key, client_ca: settings.client_ca })
+                }
                 _ => None,
             },
             token_file: settings.token_file,

@@ -21,6 +21,9 @@ pub struct Transition {
 pub(super) fn transitions(view: &RunView) -> Vec<Transition> {
     let first = if view.run.due > view.run.created { State::Todo } else { State::Queued };
     let mut all = vec![at(view.run.created, first, "", "", String::new())];
+    if first == State::Todo && view.state != State::Todo && view.state != State::Skipped {
+        all.push(at(view.run.due, State::Queued, "", "", String::new()));
+    }
     for (index, attempt) in view.attempts.iter().enumerate() {
         if let Some(started) = attempt.started {
             all.push(at(

@@ -61,7 +61,8 @@ impl Tls {
             }
         };
         let chain = certificates("the certificate", &files.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| file("the key", &files.key, &error))?;
+        let key =
+            PrivateKeyDer::from_pem_file(&files.key).map_err(|error| file("the key", &files.key, &error))?;
         let mut config = builder.with_single_cert(chain, key).map_err(|error| unusable(&error))?;
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)) })

@@ -64,14 +64,15 @@ pub(super) fn plan(task: &PlanTask, spec: &TaskSpec, places: &[Place], moment: &
             Some(reason) => skip(&mut planned, task, spec, places, fire, reason.into(), moment),
         }
     }
-    let mut count = 0;
-    for fire in schedule.after(from.max(moment.now)).take_while(|fire| *fire <= moment.until) {
+    // For an `all(..)` what was queued ahead is gone through again: a run that is there already is not made twice, one for a new worker is.
+    let since = if matches!(spec.target, Target::All(_)) { moment.now } else { from.max(moment.now) };
+    let ahead = schedule.after(since).take_while(|fire| *fire <= moment.until);
+    for (count, fire) in ahead.enumerate() {
         if count == PLANNED {
             planned.next = Some(fire);
             planned.planned_to = fire - TimeDelta::microseconds(1);
             break;
         }
-        count += 1;
         fire_at(&mut planned, task, spec, places, fire, moment);
     }
     planned

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use marabunta_proto::target::Target;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -19,6 +20,9 @@ use thiserror::Error;
 
 /// How many tasks are locked at once.
 const BATCH: u32 = 200;
+
+/// How long to wait for more workers when one has come.
+const GATHER: Duration = Duration::from_millis(500);
 
 /// What of planning can be set.
 #[derive(Debug, Clone)]
@@ -36,6 +40,8 @@ pub struct Planner {
     queue: Arc<dyn Queue>,
     clock: StoreClock,
     options: Arc<Options>,
+    /// Other workers match than before.
+    matched: Arc<Notify>,
 }
 
 /// Why a plan was not made.
@@ -51,7 +57,7 @@ impl Planner {
     /// A planner that does nothing until it is [run](Planner::run).
     #[must_use]
     pub fn new(store: Store, queue: Arc<dyn Queue>, clock: StoreClock, options: Options) -> Self {
-        Self { store, queue, clock, options: Arc::new(options) }
+        Self { store, queue, clock, options: Arc::new(options), matched: Arc::default() }
     }
 
     /// Polls until `stop`.
@@ -68,8 +74,22 @@ impl Planner {
             };
             tokio::select! {
                 () = sleep(pause) => {}
+                () = self.matched.notified() => self.look_at_fan_outs().await,
                 () = stop.cancelled() => return,
             }
+        }
+    }
+
+    /// A worker has come that selectors did not match before: what is queued ahead for an `all(..)` is to reach it too.
+    pub fn workers_changed(&self) {
+        self.matched.notify_one();
+    }
+
+    /// A moment after the first worker has come, so that many are one look.
+    async fn look_at_fan_outs(&self) {
+        sleep(GATHER).await;
+        if let Err(error) = self.store.look_at_fan_outs().await {
+            warn!(%error, "failed to look at the tasks that fire for all workers: left to the next poll");
         }
     }
 

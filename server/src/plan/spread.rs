@@ -5,11 +5,12 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
+use crate::queue::shard_of;
 use crate::run::{Place, TaskId};
 
 /// The shard of all runs of a task, so that its overlap policy is decided in one place.
 pub(super) fn shard(task: TaskId, shards: u16) -> u16 {
-    (number(task.as_bytes(), "") % u64::from(shards.max(1))) as u16
+    shard_of(&task.to_string(), shards)
 }
 
 /// The delay of a task's runs in this place: from zero up to `splay`, in whole milliseconds.

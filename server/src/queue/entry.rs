@@ -16,11 +16,12 @@ pub struct Entry {
     pub priority: Priority,
     /// Time until it is due; zero for now. A duration, so that the store's clock and the queue's need not agree.
     pub delay: Duration,
-    /// Time until it is given up if no worker has accepted it, counted from when it is due.
+    /// Time until it is given up if no worker has accepted it, counted from when it is due. What was accepted once does not expire any more, and
+    /// what is in flight unaccepted does so when it comes back.
     pub expires: Option<Duration>,
     /// Runs with the same key in the same place are told apart by their overlap policy; `None` allows all.
     pub overlap: Option<(Overlap, String)>,
-    /// A second entry with the same key within a day is not taken in.
+    /// A second entry with the same key within a day is not taken in. Keys are known within a shard: see [`super::shard_of`].
     pub key: Option<Key>,
     /// [`crate::run::Run::encode`].
     pub body: Bytes,
@@ -51,14 +52,14 @@ impl Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     Queued,
-    /// Its id was there already.
+    /// Its id is there already, or its result is still kept.
     Duplicate,
     /// Its key was used, for this run; `same`: of the same request.
     Repeated {
         run: RunId,
         same: bool,
     },
-    /// Its place holds as many waiting runs as it may.
+    /// As many runs as may be are ready in its place, or wait behind its overlap key. Those not due yet are not counted, but refused.
     Full,
 }
 
@@ -133,7 +134,8 @@ pub struct Settlement {
 pub enum Step {
     /// The run has ended. `result` is kept for an hour for [`super::Queue::results`].
     Remove { result: Option<Bytes> },
-    /// Back to its place after this time. It counts as not in flight, but the fence stays good until the next claim.
+    /// Back to its place after this time. It counts as not in flight, but the fence stays good until the next claim. A run that is to be
+    /// cancelled becomes an [`Ending`] instead.
     Again { delay: Duration, counters: Counters },
 }
 
@@ -194,6 +196,6 @@ pub struct Restored {
     pub attempt: u32,
     /// The latest fence that is known.
     pub fence: Option<Fence>,
-    /// It was in flight: it stays so for this worker, accepted, under a session that has [`super::Session::LIFE`] to be replaced.
+    /// It was in flight: it stays so for this worker, accepted, under [`super::SessionId::NONE`], which has [`super::Session::LIFE`] to be replaced.
     pub held: Option<Name>,
 }

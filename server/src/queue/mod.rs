@@ -12,6 +12,7 @@ mod error;
 mod hint;
 mod limits;
 mod session;
+mod shard;
 
 pub mod embedded;
 pub mod redis;
@@ -29,6 +30,7 @@ pub use error::QueueError;
 pub use hint::Hint;
 pub use limits::Limits;
 pub use session::{Missing, Opened, Session, SessionId, Silent};
+pub use shard::shard_of;
 
 use crate::run::{Fence, Place, RunId};
 use bytes::Bytes;
@@ -37,23 +39,27 @@ use marabunta_proto::name::Name;
 /// What every queue does. All calls take batches: one round trip for many runs.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// How many shards there are; a new run goes into any of them, see [`RunId::new`].
+    /// How many shards there are. Runs that must know of each other belong in one: those with an overlap key in the one of its
+    /// [`shard_of`], those with an idempotency key likewise. Any other goes into any, see [`RunId::new`]. Order holds within a shard.
     fn shards(&self) -> u16;
 
     /// Takes runs in, each once: one whose id is there already is left as it is. One answer per entry, in order.
     async fn enqueue(&self, entries: Vec<Entry>) -> Result<Vec<Admission>, QueueError>;
 
     /// Takes runs out of their places, most urgent and oldest first, and records them in flight for the session before anything is
-    /// removed. Each gets a new fence, higher than any before. A claim of a session that is not live takes nothing.
+    /// removed. Each gets a new fence, higher than any before. A claim of a session that is not live takes nothing. A run that went back
+    /// keeps the turn it had.
     async fn claim(&self, claims: Vec<Claim>) -> Result<Vec<Claimed>, QueueError>;
 
-    /// The worker took charge. `false` for a run whose fence is no longer this.
+    /// The worker took charge. `false` for a run whose fence is no longer this. One that went back meanwhile and was not claimed is in flight
+    /// again, if the session it was given to is live.
     async fn accept(&self, runs: Vec<(RunId, Fence)>) -> Result<Vec<bool>, QueueError>;
 
     /// What the queue knows of these runs; `None` for one that is not open here.
     async fn look(&self, runs: Vec<RunId>) -> Result<Vec<Option<Record>>, QueueError>;
 
-    /// Ends attempts: removes their runs or enters them again. One answer per settlement, in order. Carried out twice it changes nothing.
+    /// Ends attempts: removes their runs or enters them again. One answer per settlement, in order. Carried out twice it changes nothing; the
+    /// second removal finds the run [`Settled::Unknown`].
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<Settled>, QueueError>;
 
     /// What was kept by [`Step::Remove`] of runs that ended lately; `None` when nothing is.
@@ -64,7 +70,7 @@ pub trait Queue: Send + Sync + 'static {
     async fn cancel(&self, runs: Vec<RunId>) -> Result<Vec<Cancelled>, QueueError>;
 
     /// Withdraws runs that have not been claimed, without a trace: what is queued ahead of a task that was changed. `true` for each that is
-    /// gone now, `false` for one in flight.
+    /// gone now, `false` for one that is or was in flight, or that ends.
     async fn withdraw(&self, runs: Vec<RunId>) -> Result<Vec<bool>, QueueError>;
 
     /// Lets go what is due, and finds what ends without having run. To be called by each server whenever [`Tick::next`] has passed.
@@ -80,7 +86,7 @@ pub trait Queue: Send + Sync + 'static {
     /// The session's stream has ended: it has [`Session::GRACE`] to be replaced. Nothing happens unless it is the live one.
     async fn close(&self, worker: Name, session: SessionId) -> Result<(), QueueError>;
 
-    /// Sessions past their deadline, each with what it holds. Offered again after 10 s unless settled. After a pause in which
+    /// Sessions past their deadline, each with all that is in flight for its worker. Offered again after 10 s unless settled. After a pause in which
     /// nobody called this for 15 s, or a jump of the clock, every session has [`Session::LIFE`] from now first.
     async fn reap(&self) -> Result<Vec<Silent>, QueueError>;
 
@@ -112,7 +118,8 @@ pub trait Queue: Send + Sync + 'static {
     async fn begin_rebuild(&self, life: Duration) -> Result<bool, QueueError>;
 
     /// Enters open runs of the store again, as [`Queue::enqueue`] does, but with what they have behind them. Ids that are there already are left
-    /// as they are.
+    /// as they are. Give those in flight first, then those with attempts behind them: they have their overlap slots by right. A worker that has a
+    /// live session is to have it opened again, with what it holds, to tell what it no longer has.
     async fn restore(&self, runs: Vec<Restored>) -> Result<(), QueueError>;
 
     /// The queue is whole again.
@@ -121,6 +128,6 @@ pub trait Queue: Send + Sync + 'static {
     /// No fence below this will be given from now on.
     async fn raise_fence(&self, floor: Fence) -> Result<(), QueueError>;
 
-    /// How many runs wait in this place.
+    /// How many runs are ready in this place.
     async fn depth(&self, place: Place) -> Result<u64, QueueError>;
 }

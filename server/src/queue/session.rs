@@ -38,7 +38,7 @@ pub struct Session {
 impl Session {
     /// How long a session lives after it was last renewed: the time that the workers of a dead server have to appear elsewhere.
     pub const LIFE: Duration = Duration::from_secs(60);
-    /// How long a session lives after a live server saw its stream end.
+    /// How long a session lives after a live server saw its stream end. It can neither claim nor be renewed meanwhile.
     pub const GRACE: Duration = Duration::from_secs(8);
 }
 
@@ -47,12 +47,13 @@ impl Session {
 pub struct Opened {
     /// The session that this one replaces, if one was live; [`super::Hint::Superseded`] has gone to its server.
     pub superseded: Option<Session>,
-    /// What the worker holds rightly: in flight under this session now, accepted, with the fence it had.
+    /// What the worker holds rightly: in flight under this session now, accepted, with the fence it had. Also a run that went back and that
+    /// nobody claimed since, and one whose fence is later than any the queue remembers.
     pub adopted: Vec<Record>,
-    /// In flight for this worker by the queue's account, but the worker does not hold it: to be settled as lost where it was accepted by
+    /// In flight for this worker under an earlier session by the queue's account, but the worker does not hold it: to be settled as lost where it was accepted by
     /// another instance, and as never accepted otherwise.
     pub missing: Vec<Missing>,
-    /// What the worker holds though its fence has passed to a later attempt.
+    /// What the worker holds though its fence has passed to a later attempt, or though the run ends.
     pub stale: Vec<(RunId, Fence)>,
     /// What the worker holds and the queue does not know: it has ended, or the queue has lost it.
     pub unknown: Vec<(RunId, Fence)>,

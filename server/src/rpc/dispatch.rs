@@ -14,6 +14,7 @@ use super::convert::{self, Invalid, Reported};
 use super::principal::Principal;
 use crate::clock::StoreClock;
 use crate::dispatch::{Dispatch, FromWorker};
+use crate::plan::Planner;
 use crate::report::Report;
 use crate::run::PayloadHash;
 use crate::store::Store;
@@ -25,6 +26,7 @@ const HELLO: Duration = Duration::from_secs(10);
 pub struct DispatchService {
     pub dispatch: Dispatch,
     pub workers: Workers,
+    pub planner: Planner,
     pub report: Report,
     pub store: Store,
     pub clock: StoreClock,
@@ -40,7 +42,8 @@ impl v1::dispatch_server::Dispatch for DispatchService {
         let principal = Principal::of(&request);
         let mut incoming = request.into_inner();
         let first = timeout(HELLO, incoming.message()).await;
-        let first = first.map_err(|_| Invalid::missing("the first message", "a session begins with Hello"))??;
+        let first =
+            first.map_err(|_| Invalid::missing("the first message", "a session begins with Hello"))??;
         let hello = convert::first(first)?;
         if !principal.may_be(&hello.worker) {
             let names = principal.shown();
@@ -49,10 +52,13 @@ impl v1::dispatch_server::Dispatch for DispatchService {
                 hello.worker
             )));
         }
-        let draining = self.workers.register(&hello).await;
+        let registered = self.workers.register(&hello).await;
+        if registered.matches_others {
+            self.planner.workers_changed();
+        }
         let fault = Arc::new(OnceLock::new());
         let said = said(incoming, hello.worker.clone(), fault.clone());
-        let outgoing = self.dispatch.connect(hello, draining, said).await?;
+        let outgoing = self.dispatch.connect(hello, registered.draining, said).await?;
         let messages = outgoing.map(|message| Ok(convert::to_worker(message)));
         // What ended the session was this worker's fault, if there is one: it is told why.
         let end = stream::once(async move { fault.get().cloned() });
@@ -62,13 +68,17 @@ impl v1::dispatch_server::Dispatch for DispatchService {
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Answer<v1::ReportResponse> {
         let principal = Principal::of(&request);
-        let reported = Reported::read(request.into_inner(), self.clock.now(), |worker| principal.may_be(worker));
+        let reported =
+            Reported::read(request.into_inner(), self.clock.now(), |worker| principal.may_be(worker));
         let (messages, ends, answer) = reported.split();
         let (kept, ended) = self.report.take(messages, ends).await;
         Ok(Response::new(answer(kept, ended)))
     }
 
-    async fn fetch_payload(&self, request: Request<v1::FetchPayloadRequest>) -> Answer<v1::FetchPayloadResponse> {
+    async fn fetch_payload(
+        &self,
+        request: Request<v1::FetchPayloadRequest>,
+    ) -> Answer<v1::FetchPayloadResponse> {
         let hash = request.into_inner().hash;
         let hash = PayloadHash::from_bytes(&hash)
             .map_err(|_| Invalid::value("hash", format!("{} bytes long", hash.len()), "SHA-256 has 32"))?;

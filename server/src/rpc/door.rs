@@ -63,7 +63,11 @@ pub struct Door {
 
 impl Door {
     /// Serves these connections until `stop`; then takes no further calls, and waits for those under way.
-    pub async fn serve<S>(self, connections: S, stop: CancellationToken) -> Result<(), tonic::transport::Error>
+    pub async fn serve<S>(
+        self,
+        connections: S,
+        stop: CancellationToken,
+    ) -> Result<(), tonic::transport::Error>
     where
         S: Stream<Item = std::io::Result<Connection>> + Send,
     {
@@ -74,11 +78,22 @@ impl Door {
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         const BUILT_IN: &str = "the descriptors were made by the build";
-        let runs = RunsService { submit: rooms.submit.clone(), follow: rooms.follow, store: rooms.store.clone(), stop: streams };
-        let tasks = TasksService { tasks: rooms.tasks, submit: rooms.submit, store: rooms.store.clone(), clock: rooms.clock.clone() };
+        let runs = RunsService {
+            submit: rooms.submit.clone(),
+            follow: rooms.follow,
+            store: rooms.store.clone(),
+            stop: streams,
+        };
+        let tasks = TasksService {
+            tasks: rooms.tasks.clone(),
+            submit: rooms.submit,
+            store: rooms.store.clone(),
+            clock: rooms.clock.clone(),
+        };
         let dispatch = DispatchService {
             dispatch: rooms.dispatch,
             workers: rooms.workers.clone(),
+            planner: rooms.tasks.planner.clone(),
             report: rooms.report,
             store: rooms.store,
             clock: rooms.clock,

@@ -26,10 +26,16 @@ fn answer(problem: &str) -> HealthCheckResponse {
 
 #[tonic::async_trait]
 impl health_server::Health for Health {
-    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = &request.get_ref().service;
         if !service.is_empty() && !SERVICES.contains(&service.as_str()) {
-            return Err(Status::not_found(format!("this server has no service {:?}", service.get(..64).unwrap_or(service))));
+            return Err(Status::not_found(format!(
+                "this server has no service {:?}",
+                service.get(..64).unwrap_or(service)
+            )));
         }
         Ok(Response::new(answer(&self.readiness.borrow())))
     }

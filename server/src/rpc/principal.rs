@@ -36,7 +36,10 @@ impl Tokens {
         if tokens.is_empty() {
             return Err(failed("it holds no token; write one a line".into()));
         }
-        if tokens.iter().any(|token| token.len() < SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+        if tokens
+            .iter()
+            .any(|token| token.len() < SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
             return Err(failed(format!("a token is shorter than {SHORTEST} bytes or not visible ASCII")));
         }
         Ok(Self(tokens.iter().map(|token| Sha256::digest(token.as_bytes()).into()).collect()))
@@ -84,11 +87,20 @@ impl Interceptor for Access {
         if let Some(tokens) = &self.tokens {
             let header = request.metadata().get("authorization");
             let header = header.and_then(|header| header.to_str().ok());
-            let token = header.and_then(|header| header.strip_prefix("Bearer ").or(header.strip_prefix("bearer ")));
+            let token =
+                header.and_then(|header| header.strip_prefix("Bearer ").or(header.strip_prefix("bearer ")));
             match token {
                 Some(token) if tokens.know(token.trim()) => {}
-                Some(_) => return Err(Status::unauthenticated("the bearer token is not one that this server knows")),
-                None => return Err(Status::unauthenticated("the call has no header `authorization: Bearer <token>`")),
+                Some(_) => {
+                    return Err(Status::unauthenticated(
+                        "the bearer token is not one that this server knows",
+                    ));
+                }
+                None => {
+                    return Err(Status::unauthenticated(
+                        "the call has no header `authorization: Bearer <token>`",
+                    ));
+                }
             }
         }
         let names = request.extensions().get::<Peer>().and_then(|peer| peer.names.clone());

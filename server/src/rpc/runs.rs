@@ -35,7 +35,10 @@ impl v1::runs_server::Runs for RunsService {
         self.accept(request.into_inner()).await.map(Response::new)
     }
 
-    async fn submit_batch(&self, request: Request<v1::SubmitBatchRequest>) -> Answer<v1::SubmitBatchResponse> {
+    async fn submit_batch(
+        &self,
+        request: Request<v1::SubmitBatchRequest>,
+    ) -> Answer<v1::SubmitBatchResponse> {
         use v1::submit_result::Result as Outcome;
         let requests = request.into_inner().requests;
         if requests.len() > BATCH {
@@ -46,9 +49,10 @@ impl v1::runs_server::Runs for RunsService {
         let result = |result: Result<v1::SubmitResponse, Status>| v1::SubmitResult {
             result: Some(match result {
                 Ok(accepted) => Outcome::Accepted(accepted),
-                Err(status) => {
-                    Outcome::Refused(v1::Refusal { code: status.code().into(), message: status.message().to_owned() })
-                }
+                Err(status) => Outcome::Refused(v1::Refusal {
+                    code: status.code().into(),
+                    message: status.message().to_owned(),
+                }),
             }),
         };
         Ok(Response::new(v1::SubmitBatchResponse { results: results.into_iter().map(result).collect() }))
@@ -96,10 +100,14 @@ impl v1::runs_server::Runs for RunsService {
         let run = id(&request.into_inner().id)?;
         let view = self.follow.view(run).await?.run;
         if !view.state.is_final() {
-            return Err(Status::failed_precondition(format!("run `{run}` has not ended: cancel it first, or wait")));
+            return Err(Status::failed_precondition(format!(
+                "run `{run}` has not ended: cancel it first, or wait"
+            )));
         }
         let Some(payload) = self.payload(&view.run.payload).await? else {
-            return Err(Status::failed_precondition(format!("the payload of run `{run}` was pruned: submit it anew")));
+            return Err(Status::failed_precondition(format!(
+                "the payload of run `{run}` was pruned: submit it anew"
+            )));
         };
         let accepted = self.submit.submit(again(view.run, payload)).await?;
         Ok(Response::new(convert::accepted(accepted)))

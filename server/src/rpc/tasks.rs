@@ -84,7 +84,8 @@ impl v1::tasks_server::Tasks for TasksService {
         let idempotency_key = convert::idempotency_key(idempotency_key)?;
         let task = self.tasks.get(&key(task)?).await?;
         let payload = self.payload(&task.spec.payload).await?;
-        let payload = payload.ok_or_else(|| Status::failed_precondition("the task's payload is not there any more"))?;
+        let payload =
+            payload.ok_or_else(|| Status::failed_precondition("the task's payload is not there any more"))?;
         let spec = task.spec;
         let request = submit::Request {
             target: spec.target,

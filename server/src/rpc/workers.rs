@@ -20,7 +20,8 @@ impl v1::workers_server::Workers for WorkersService {
         let v1::ListWorkersRequest { selector, page_size, page } = request.into_inner();
         let selector = Selector::parse(&selector).map_err(|error| Invalid::field("selector", error))?;
         let after = Some(page).filter(|page| !page.is_empty()).map(|page| name("page", &page)).transpose()?;
-        let (workers, next) = self.workers.list(&selector, after.as_ref(), convert::page_size(page_size)?).await?;
+        let (workers, next) =
+            self.workers.list(&selector, after.as_ref(), convert::page_size(page_size)?).await?;
         Ok(Response::new(v1::ListWorkersResponse {
             workers: workers.into_iter().map(convert::worker).collect(),
             next_page: next.map_or_else(String::new, |name| name.to_string()),

@@ -192,7 +192,7 @@ impl fmt::Debug for Store {
 fn pool(dialect: Dialect, connections: u32) -> AnyPoolOptions {
     AnyPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(10))
+        .acquire_timeout(Duration::from_secs(5))
         // A ping before each use would double the statements. One that has been idle may be dead, and gets one.
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {

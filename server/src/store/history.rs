@@ -158,13 +158,13 @@ impl Store {
             let mut select = select_open();
             filter.restrict(&mut select, after);
             match state {
-                None => {}
-                Some(State::Todo) => drop(select.push(" AND state = 1 AND ready > ?").bind_time(now)),
+                None => &mut select,
+                Some(State::Todo) => select.push(" AND state = 1 AND ready > ?").bind_time(now),
                 Some(State::Queued) => {
-                    drop(select.push(" AND (state = 2 OR (state = 1 AND ready <= ?))").bind_time(now))
+                    select.push(" AND (state = 2 OR (state = 1 AND ready <= ?))").bind_time(now)
                 }
-                Some(state) => drop(select.push(" AND state = ?").bind(state as i64)),
-            }
+                Some(state) => select.push(" AND state = ?").bind(state as i64),
+            };
             for row in page(select, limit).rows(&mut connection).await? {
                 runs.push(RunView { attempts: vec![], ..view_open(read_open(&row)?, now) });
             }
@@ -228,10 +228,9 @@ impl RunFilter {
 
     fn restrict(&self, select: &mut Statement, after: Option<Cursor>) {
         select.push(" WHERE 1 = 1");
-        match self.task.as_deref().map(|task| (task, task.parse::<TaskId>().is_ok())) {
-            Some((task, true)) => drop(select.push(" AND task = ?").bind(task)),
-            Some((task, false)) => drop(select.push(" AND task_name = ?").bind(task)),
-            None => {}
+        if let Some(task) = self.task.as_deref() {
+            let column = if task.parse::<TaskId>().is_ok() { "task" } else { "task_name" };
+            select.push(" AND ").push(column).push(" = ?").bind(task);
         }
         if let Some(place) = &self.place {
             select.push(" AND place = ?").bind(place.to_string());

@@ -49,4 +49,4 @@ pub use planning::{Peek, PlanBatch, PlanTask, Planned};
 pub use prune::Retention;
 pub use task_row::BadTask;
 pub use tasks::TaskPage;
-pub use workers::{Registration, WorkerPage, WorkerRow};
+pub use workers::{Registered, Registration, WorkerPage, WorkerRow};

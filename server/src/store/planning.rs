@@ -182,6 +182,30 @@ impl Store {
         Ok(batch)
     }
 
+    /// Tasks that fire for `all(..)` are to be looked at now: what is queued ahead of them may lack a worker.
+    pub async fn look_at_fan_outs(&self) -> Result<(), StoreError> {
+        let mut retry = Retry::default();
+        loop {
+            match self.try_look_at_fan_outs().await {
+                Ok(()) => return Ok(()),
+                Err(failure) => retry.after(failure).await?,
+            }
+        }
+    }
+
+    async fn try_look_at_fan_outs(&self) -> Result<(), Failure> {
+        let mut transaction = self.begin().await?;
+        let now = self.now_in(&mut transaction).await?;
+        let mut update = Statement::new(
+            "UPDATE tasks /*! FORCE INDEX (tasks_target) */ SET next_look = ? \
+             WHERE target >= 'all' AND target < 'alm' AND (target = 'all' OR target LIKE 'all(%') AND next_look > ?",
+        );
+        update.bind_time(now).bind_time(now);
+        update.execute(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
     /// Runs queued ahead whose task is gone: to be withdrawn from the queue, then by [`Store::withdraw`].
     pub async fn orphans(&self, limit: u32) -> Result<Vec<RunId>, StoreError> {
         let mut connection = self.reader().await?;

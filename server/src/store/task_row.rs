@@ -187,6 +187,7 @@ impl TaskRow {
     }
 
     /// As people see it.
+    #[expect(clippy::result_large_err, reason = "a task is larger still")]
     pub fn task(self, payloads: &Payloads) -> Result<Task, BadTask> {
         let read = || -> Result<Task, String> {
             let last = self

@@ -84,7 +84,11 @@ impl Store {
         rows.truncate(limit as usize);
         let payloads = payloads_of(&mut connection, &rows).await?;
         let next = rows.last().filter(|_| more).map(|row| row.name.clone());
-        Ok(TaskPage { tasks: rows.into_iter().map(|row| row.task(&payloads)).collect(), next })
+        let mut page = TaskPage { tasks: Vec::with_capacity(rows.len()), next };
+        for row in rows {
+            page.tasks.push(row.task(&payloads));
+        }
+        Ok(page)
     }
 
     /// Replaces a spec. [`StoreError::Changed`]: the row is not `from` any more (`None`: whatever it is), [`StoreError::NotFound`]: it is gone,

@@ -40,46 +40,61 @@ pub struct WorkerPage {
     pub next: Option<Name>,
 }
 
+/// What came of registering a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registered {
+    /// It is to be drained.
+    pub draining: bool,
+    /// It is new, or its labels are others than before: other selectors match it now.
+    pub matches_others: bool,
+}
+
 impl Store {
-    /// A worker has connected. Answers whether it is to be drained.
-    pub async fn register(&self, worker: Registration) -> Result<bool, StoreError> {
+    /// A worker has connected.
+    pub async fn register(&self, worker: Registration) -> Result<Registered, StoreError> {
         let mut retry = Retry::default();
         loop {
             match self.try_register(&worker).await {
-                Ok(draining) => return Ok(draining),
+                Ok(registered) => return Ok(registered),
                 Err(failure) => retry.after(failure).await?,
             }
         }
     }
 
-    async fn try_register(&self, worker: &Registration) -> Result<bool, Failure> {
+    async fn try_register(&self, worker: &Registration) -> Result<Registered, Failure> {
         let json = |value: serde_json::Value| value.to_string();
         let labels = json(serde_json::json!(worker.labels));
         let handlers = json(worker.handlers.iter().map(Name::as_str).collect());
         let version = cut(&worker.version, 128);
         let mut transaction = self.begin().await?;
         let now = self.now_in(&mut transaction).await?;
-        let mut update = Statement::new(
-            "UPDATE workers SET labels = ?, slots = ?, handlers = ?, version = ?, connected = ? WHERE name = ?",
-        );
-        update.bind(labels.as_str()).bind(i64::from(worker.slots)).bind(handlers.as_str()).bind(version);
-        update.bind_time(now).bind(worker.name.as_str());
-        let draining = if update.execute(&mut transaction).await? == 0 {
-            let mut insert = Statement::new(
-                "INSERT INTO workers (labels, slots, handlers, version, connected, registered, name) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            );
-            insert.bind(labels.as_str()).bind(i64::from(worker.slots)).bind(handlers.as_str()).bind(version);
-            insert.bind_time(now).bind_time(now).bind(worker.name.as_str());
-            insert.execute(&mut transaction).await?;
-            false
-        } else {
-            let mut select = Statement::new("SELECT draining FROM workers WHERE name = ?");
-            select.bind(worker.name.as_str());
-            let row = select.row(&mut transaction).await?.ok_or(sqlx::Error::RowNotFound)?;
-            Reader::new(&row).int()? == 1
+        let mut select =
+            Statement::new("SELECT draining, labels FROM workers WHERE name = ? /*! FOR UPDATE */");
+        select.bind(worker.name.as_str());
+        let known = match select.row(&mut transaction).await? {
+            Some(row) => {
+                let mut reader = Reader::new(&row);
+                Some((reader.int()? == 1, reader.text()?))
+            }
+            None => None,
         };
+        let mut write = Statement::new(match known {
+            Some(_) => {
+                "UPDATE workers SET labels = ?, slots = ?, handlers = ?, version = ?, connected = ? WHERE name = ?"
+            }
+            None => {
+                "INSERT INTO workers (labels, slots, handlers, version, connected, name, registered) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            }
+        });
+        write.bind(labels.as_str()).bind(i64::from(worker.slots)).bind(handlers.as_str()).bind(version);
+        write.bind_time(now).bind(worker.name.as_str());
+        if known.is_none() {
+            write.bind_time(now);
+        }
+        write.execute(&mut transaction).await?;
         transaction.commit().await?;
-        Ok(draining)
+        let matches_others = known.as_ref().is_none_or(|(_, before)| *before != labels);
+        Ok(Registered { draining: known.is_some_and(|(draining, _)| draining), matches_others })
     }
 
     /// The workers that match, by name, at most `limit`.

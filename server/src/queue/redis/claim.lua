@@ -35,9 +35,9 @@ for n, members in ipairs(taken) do
     if is_expired(run) then
       go(run, 'x', now)
     else
-      unindex(run)
+      unindex(run, member)
       run.fence = next_fence()
-      run.attempt = tostring(run.attempt + 1)
+      run.attempt = run.attempt == '0' and '1' or tostring(run.attempt + 1)
       run.holder = holder
       enter(run, 'F')
       deliveries[#deliveries + 1] = { run.id, run.fence, run.attempt, body[run.id] }

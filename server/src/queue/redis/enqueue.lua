@@ -20,12 +20,11 @@ for bucket, members in pairs(buckets) do
   end
 end
 
-local full = {}
+local room = {} -- place or slot -> how many more may wait there
 
--- Whether so many members of a zset begin so; `added` by this script.
-local function is_full(zset, prefix, last, added)
-  if not full[prefix] then full[prefix] = { count = redis.call('ZLEXCOUNT', zset, '[' .. prefix, '(' .. last), added = 0 } end
-  return full[prefix].count + full[prefix].added >= most, full[prefix]
+local function room_in(name, zset, first, last)
+  if not room[name] then room[name] = most - redis.call('ZLEXCOUNT', zset, '[' .. name .. first, '(' .. name .. last) end
+  return room[name]
 end
 
 local used = {}
@@ -34,15 +33,13 @@ for n, id in ipairs(ids) do
   local _, body, delay, expires, slot, policy, rank, place, _, key, request = unpack(ARGV, 4 + (n - 1) * WIDTH, 3 + n * WIDTH)
   local first
   if key ~= '0' then first = used[key] or redis.call('GET', KEYS[tonumber(key)]) end
-  local place_full, in_place = is_full(READY, place .. '\0', place .. '\1')
-  local line_full, in_line = false, nil
-  if slot ~= '-' then line_full, in_line = is_full(WAITERS, slot, slot .. '~') end
+  local full = room_in(place, READY, '\0', '\1') <= 0 or slot ~= '-' and room_in(slot, WAITERS, '', '~') <= 0
 
   if runs[id] or ended[id] or first and first:sub(1, 36) == id then
     answers[n] = 'duplicate'
   elseif first then
     answers[n] = (first:sub(38) == request and 'same ' or 'other ') .. first:sub(1, 36)
-  elseif place_full or line_full then
+  elseif full then
     answers[n] = 'full'
   else
     if key ~= '0' then used[key] = id .. ' ' .. request end
@@ -54,8 +51,8 @@ for n, id in ipairs(ids) do
     bodies[#bodies + 1] = id
     bodies[#bodies + 1] = body
     if delay == '0' then release(run) else enter(run, 'D', due) end
-    if run.phase == 'R' then in_place.added = in_place.added + 1 end
-    if run.phase == 'B' then in_line.added = in_line.added + 1 end
+    if run.phase == 'R' then room[place] = room[place] - 1 end
+    if run.phase == 'B' then room[slot] = room[slot] - 1 end
     answers[n] = 'queued'
   end
 end

@@ -5,7 +5,8 @@ load(ids)
 for _, id in ipairs(ids) do
   local run = runs[id]
   if run and ARGV[2] == 'follow' and not has(run, 'f') then
-    changed[id] = run
+    run.changed = true
+    changed[#changed + 1] = run
     mark(run, 'f')
   elseif run and ARGV[2] == 'nudge' and has(run, 'f') then
     hint('', 'changed ' .. id)

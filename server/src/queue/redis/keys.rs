@@ -27,7 +27,7 @@
 //!
 //! A state is, separated by spaces: phase (`D`ue, `B`ehind, `R`eady, in `F`light, `A`ccepted; ending: e`x`pired, `o`verlapped, `r`eplaced,
 //! `c`ancelled), worker/session that has or had it or `-`, fence or 0, attempt, ms when it expires or 0, flags (`f`ollowed, `c`ancelled) or `-`,
-//! its counters, turn or 0, slot or `-`, overlap policy, rank, place.
+//! slot or `-`, its counters, turn or 0, overlap policy, rank, place.
 //!
 //! Channels: `p:hint` reaches every server, `p:hint:<server>` one. See [`super::hints`] for what they carry.
 

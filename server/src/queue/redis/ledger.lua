@@ -9,13 +9,14 @@
 local META, BODY, STATE, READY, DUE, EXPIRY, ENDINGS, FLIGHTS, SLOTS, WAITERS, SESSIONS, DEADLINES, OFFERS = unpack(KEYS, 1, 13)
 local CHANNEL = ARGV[1]
 local CHUNK = 1000
+local NO_SCORE = '0' -- as text: a number is printed and read again for every command
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local runs = {}     -- id -> run; false: removed by this script
 local bodies = {}   -- flat, id and body of each new run
-local changed = {}  -- id -> run, to be written
+local changed = {}  -- runs to be written
 local removed = {}  -- ids
 local scores = {}   -- zset -> member -> score; false: to be removed
 local arrivals = {} -- places that got something to claim
@@ -54,17 +55,28 @@ local function mget(key, fields)
   return values
 end
 
--- The state of a run is one line, see keys.rs.
+-- The state of a run is one line, see keys.rs. Its end is read only by who needs it: reading costs more than all else.
 local function parse(id, text)
-  local phase, holder, fence, attempt, expires, flags, counters, turn, slot, policy, rank, place =
-    text:match('^(%a) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%d+) (%S+) (%d) (%d) (.*)$')
-  return { id = id, phase = phase, holder = holder, fence = fence, attempt = attempt, expires = expires, flags = flags,
-    counters = counters, turn = turn, slot = slot, policy = policy, rank = rank, place = place }
+  local phase, holder, fence, attempt, expires, flags, slot, rest =
+    text:match('^(%a) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) (.*)$')
+  return { id = id, phase = phase, holder = holder, fence = fence, attempt = attempt, expires = expires, flags = flags, slot = slot,
+    rest = rest, counters = false, turn = false, policy = false, rank = false, place = false, changed = false }
+end
+
+local function read_rest(run)
+  if not run.place then
+    run.counters, run.turn, run.policy, run.rank, run.place = run.rest:match('^([^ ]+) ([^ ]+) (%d) (%d) (.*)$')
+  end
+  return run
 end
 
 local function text(run)
-  return table.concat({ run.phase, run.holder, run.fence, run.attempt, run.expires, run.flags, run.counters, run.turn, run.slot,
-    run.policy, run.rank, run.place }, ' ')
+  local rest = run.rest
+  if run.place then
+    rest = run.counters .. ' ' .. run.turn .. ' ' .. run.policy .. ' ' .. run.rank .. ' ' .. run.place
+  end
+  return run.phase .. ' ' .. run.holder .. ' ' .. run.fence .. ' ' .. run.attempt .. ' ' .. run.expires .. ' ' .. run.flags .. ' '
+    .. run.slot .. ' ' .. rest
 end
 
 local function load(ids)
@@ -112,9 +124,11 @@ local function counter(name)
   return counters[name]
 end
 
+local micros = time[1] * 1000000 + time[2]
+
 -- The next fence, as text: higher than any before, and no lower than the time.
 local function next_fence()
-  local fence = math.max(counter('fence') + 1, time[1] * 1000000 + time[2])
+  local fence = math.max(counter('fence') + 1, micros)
   counters.fence = fence
   return string.format('%.0f', fence)
 end
@@ -129,8 +143,14 @@ local function worker_of(run) return run.holder:match('^[^/]+') end
 local function session_id_of(run) return run.holder:match('/(.*)$') end
 local function has(run, flag) return run.flags:find(flag, 1, true) ~= nil end
 local function is_expired(run) return run.expires ~= '0' and tonumber(run.expires) <= now end
-local function ready_member(run) return run.place .. '\0' .. run.rank .. run.turn .. run.id end
-local function waiter_member(run) return run.slot .. run.turn .. run.id end
+local function ready_member(run)
+  read_rest(run)
+  return run.place .. '\0' .. run.rank .. run.turn .. run.id
+end
+local function waiter_member(run)
+  return run.slot .. read_rest(run).turn .. run.id
+end
+
 local function flight_member(run) return worker_of(run) .. '\0' .. run.id end
 
 local function mark(run, flag)
@@ -138,17 +158,18 @@ local function mark(run, flag)
 end
 
 local function touch(run)
-  if not changed[run.id] then
-    changed[run.id] = run
-    if has(run, 'f') then hint('', 'changed ' .. run.id) end
+  if not run.changed then
+    run.changed = true
+    changed[#changed + 1] = run
+    if run.flags ~= '-' and has(run, 'f') then hint('', 'changed ' .. run.id) end
   end
 end
 
--- Takes a run out of the index of its phase.
-local function unindex(run)
+-- Takes a run out of the index of its phase. `member`: what it is in the ready set, if that is known.
+local function unindex(run, member)
   local phase = run.phase
   if phase == 'D' then score(DUE, run.id, false)
-  elseif phase == 'R' then score(READY, ready_member(run), false)
+  elseif phase == 'R' then score(READY, member or ready_member(run), false)
   elseif phase == 'B' then score(WAITERS, waiter_member(run), false)
   elseif IN_FLIGHT[phase] then score(FLIGHTS, flight_member(run), false)
   else score(ENDINGS, run.id, false) end
@@ -159,13 +180,13 @@ end
 local function enter(run, phase, moment)
   run.phase = phase
   run.moment = moment
-  if (phase == 'R' or phase == 'B') and run.turn == '0' then run.turn = next_turn() end
+  if (phase == 'R' or phase == 'B') and read_rest(run).turn == '0' then run.turn = next_turn() end
   if phase == 'D' then score(DUE, run.id, moment)
   elseif phase == 'R' then
-    score(READY, ready_member(run), 0)
+    score(READY, ready_member(run), NO_SCORE)
     arrivals[run.place] = true
-  elseif phase == 'B' then score(WAITERS, waiter_member(run), 0)
-  elseif IN_FLIGHT[phase] then score(FLIGHTS, flight_member(run), 0)
+  elseif phase == 'B' then score(WAITERS, waiter_member(run), NO_SCORE)
+  elseif IN_FLIGHT[phase] then score(FLIGHTS, flight_member(run), NO_SCORE)
   else score(ENDINGS, run.id, moment) end
   if WAITING[phase] and run.expires ~= '0' then score(EXPIRY, run.id, tonumber(run.expires)) end
   touch(run)
@@ -218,10 +239,11 @@ local function commit()
   end
 
   local texts = {}
-  for id, run in pairs(changed) do
-    if runs[id] then
-      texts[#texts + 1] = id
-      texts[#texts + 1] = text(run)
+  local n = 0
+  for _, run in ipairs(changed) do
+    if runs[run.id] then
+      texts[n + 1], texts[n + 2] = run.id, text(run)
+      n = n + 2
     end
   end
   local taken, left = {}, {}
@@ -238,11 +260,11 @@ local function commit()
   in_chunks('HSET', STATE, texts)
   local drops = {}
   for zset, members in pairs(scores) do
-    local add, drop = {}, {}
+    local add, drop, n = {}, {}, 0
     for member, value in pairs(members) do
       if value then
-        add[#add + 1] = value
-        add[#add + 1] = member
+        add[n + 1], add[n + 2] = value, member
+        n = n + 2
       else
         drop[#drop + 1] = member
       end

@@ -51,7 +51,7 @@ local function release(run)
   take_slot(run)
   if run.slot == '-' or slots[run.slot] == run.id then
     enter(run, 'R')
-  elseif run.policy == SKIP then
+  elseif read_rest(run).policy == SKIP then
     enter(run, 'o', now)
   else
     if run.policy == REPLACE then replace(run.slot) end
@@ -62,9 +62,8 @@ end
 -- Removes a run; whoever waits behind it is next.
 local function remove(run)
   unindex(run)
-  if has(run, 'f') then hint('', 'changed ' .. run.id) end
+  if run.flags ~= '-' and has(run, 'f') then hint('', 'changed ' .. run.id) end
   runs[run.id] = false
-  changed[run.id] = nil
   removed[#removed + 1] = run.id
   if run.slot ~= '-' and holder_of(run.slot) == run.id then
     local next

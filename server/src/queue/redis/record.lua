@@ -5,6 +5,7 @@ local function records(ids)
   local answers = {}
   for i, id in ipairs(ids) do
     local run = runs[id]
+    if run then read_rest(run) end
     if not run then
       answers[i] = false
     else

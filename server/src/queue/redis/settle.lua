@@ -11,6 +11,7 @@ local results = {}
 -- Back to its place. One that went back already, with these counters, is where it should be.
 local function again(run, delay, behind)
   local waits = run.phase == 'D' or run.phase == 'R'
+  read_rest(run)
   if not IN_FLIGHT[run.phase] and not (waits and run.counters ~= behind) then return end
   unindex(run)
   run.counters = behind

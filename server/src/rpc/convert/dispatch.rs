@@ -36,9 +36,13 @@ pub fn first(message: Option<v1::WorkerMessage>) -> Result<Hello, FromWire> {
         None => Err(Invalid::missing("the first message", right).into()),
         Some(None) => Err(Invalid::value("the first message", "empty", right).into()),
         Some(Some(Message::Hello(hello))) => decode_hello(hello),
-        Some(Some(Message::Accepted(_))) => Err(Invalid::value("the first message", "Accepted", right).into()),
+        Some(Some(Message::Accepted(_))) => {
+            Err(Invalid::value("the first message", "Accepted", right).into())
+        }
         Some(Some(Message::Credit(_))) => Err(Invalid::value("the first message", "Credit", right).into()),
-        Some(Some(Message::Heartbeat(_))) => Err(Invalid::value("the first message", "Heartbeat", right).into()),
+        Some(Some(Message::Heartbeat(_))) => {
+            Err(Invalid::value("the first message", "Heartbeat", right).into())
+        }
     }
 }
 
@@ -79,7 +83,9 @@ pub fn from_worker(worker: &Name, message: v1::WorkerMessage) -> Result<FromWork
     use v1::worker_message::Message;
     match message.message {
         None => Err(Invalid::value("message", "empty", "Accepted, Credit or Heartbeat may follow Hello")),
-        Some(Message::Hello(_)) => Err(Invalid::value("message", "a second Hello", "only the first message is one")),
+        Some(Message::Hello(_)) => {
+            Err(Invalid::value("message", "a second Hello", "only the first message is one"))
+        }
         Some(Message::Accepted(accepted)) => Ok(FromWorker::Accepted(leases(worker, &accepted.leases))),
         Some(Message::Credit(credit)) => {
             Ok(FromWorker::Credit { total: credit.total, ended: leases(worker, &credit.ended) })

@@ -82,7 +82,9 @@ impl Command {
     fn check(&self, field: &str) -> Result<(), Invalid> {
         let name = |part: &str| format!("{field}.{part}");
         match self.argv.first() {
-            None => return Err(Invalid::value(name("argv"), "empty", "it needs a program, then its arguments")),
+            None => {
+                return Err(Invalid::value(name("argv"), "empty", "it needs a program, then its arguments"));
+            }
             Some(program) if program.is_empty() => {
                 return Err(Invalid::text(name("argv[0]"), "", "it must name a program"));
             }
@@ -93,14 +95,19 @@ impl Command {
         }
         let size: usize = self.argv.iter().map(|argument| argument.len() + 1).sum();
         if size > ARGUMENTS {
-            let right = format!("at most {ARGUMENTS} bytes are allowed, one more for each argument's end counted");
+            let right =
+                format!("at most {ARGUMENTS} bytes are allowed, one more for each argument's end counted");
             return Err(Invalid::value(name("argv"), format!("{size} bytes long"), right));
         }
         for (key, value) in &self.env {
             variable(&name("env"), key, value)?;
         }
         if !self.cwd.is_empty() && !self.cwd.starts_with('/') || self.cwd.contains('\0') {
-            return Err(Invalid::text(name("cwd"), &self.cwd, "it must be an absolute path without a NUL, or empty"));
+            return Err(Invalid::text(
+                name("cwd"),
+                &self.cwd,
+                "it must be an absolute path without a NUL, or empty",
+            ));
         }
         super::invalid::at_most(&name("cwd"), &self.cwd, DIRECTORY)
     }
@@ -108,7 +115,11 @@ impl Command {
 
 fn variable(field: &str, key: &str, value: &str) -> Result<(), Invalid> {
     if key.is_empty() || key.contains(['=', '\0']) {
-        return Err(Invalid::text(format!("{field} key"), key, "a variable's name is not empty and has no `=` and no NUL"));
+        return Err(Invalid::text(
+            format!("{field} key"),
+            key,
+            "a variable's name is not empty and has no `=` and no NUL",
+        ));
     }
     if LOADING.contains(&key) || LOADERS.iter().any(|loader| key.starts_with(loader)) {
         let right = "it changes how programs are loaded; only the worker's own configuration may set it";
@@ -119,7 +130,11 @@ fn variable(field: &str, key: &str, value: &str) -> Result<(), Invalid> {
     }
     if key.len() + value.len() + 2 > ARGUMENTS {
         let right = format!("name and value together may have {ARGUMENTS} bytes");
-        return Err(Invalid::value(format!("{field}[{key:?}]"), format!("{} bytes long", value.len()), right));
+        return Err(Invalid::value(
+            format!("{field}[{key:?}]"),
+            format!("{} bytes long", value.len()),
+            right,
+        ));
     }
     Ok(())
 }
@@ -130,7 +145,8 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 fn base64(data: &[u8]) -> String {
     let mut text = String::with_capacity(data.len().div_ceil(3) * 4);
     for chunk in data.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits =
+            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let sextet = (bits >> (18 - 6 * place)) as usize & 63;
             text.push(if place <= chunk.len() { char::from(ALPHABET[sextet]) } else { '=' });
@@ -168,9 +184,14 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_rfc() {
-        for (data, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
-        {
+        for (data, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(data.as_bytes()), text);
             assert_eq!(unbase64(text).as_deref(), Some(data.as_bytes()));
         }

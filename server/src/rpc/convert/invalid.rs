@@ -38,7 +38,9 @@ impl Invalid {
     /// The error of an item, as one of the field that holds it.
     pub fn within(self, outer: &str) -> Self {
         match self {
-            Self::Value { field, value, right } => Self::Value { field: format!("{outer}.{field}"), value, right },
+            Self::Value { field, value, right } => {
+                Self::Value { field: format!("{outer}.{field}"), value, right }
+            }
             Self::Field { field, problem } => Self::Field { field: format!("{outer}.{field}"), problem },
         }
     }
@@ -56,7 +58,11 @@ pub fn at_most(field: &str, text: &str, limit: usize) -> Result<(), Invalid> {
     if text.len() <= limit {
         return Ok(());
     }
-    Err(Invalid::value(field, format!("{} bytes long", text.len()), format!("at most {limit} bytes are allowed")))
+    Err(Invalid::value(
+        field,
+        format!("{} bytes long", text.len()),
+        format!("at most {limit} bytes are allowed"),
+    ))
 }
 
 /// What a field of an enum holds; a number that does not exist is refused.
@@ -64,6 +70,7 @@ pub fn enumerated<E: TryFrom<i32>>(field: &str, number: i32) -> Result<E, Invali
 where
     E::Error: Debug,
 {
-    E::try_from(number)
-        .map_err(|_| Invalid::value(field, number, "no such number exists; see the enum's values in the proto file"))
+    E::try_from(number).map_err(|_| {
+        Invalid::value(field, number, "no such number exists; see the enum's values in the proto file")
+    })
 }

@@ -13,7 +13,11 @@ const RETRIES: u32 = 1000;
 pub fn policy(policy: v1::Policy) -> Result<Policy, Invalid> {
     let default = Policy::default();
     if policy.retries > RETRIES {
-        return Err(Invalid::value("policy.retries", policy.retries, format!("at most {RETRIES} are allowed")));
+        return Err(Invalid::value(
+            "policy.retries",
+            policy.retries,
+            format!("at most {RETRIES} are allowed"),
+        ));
     }
     Ok(Policy {
         retries: policy.retries,

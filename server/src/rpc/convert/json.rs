@@ -90,8 +90,16 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
         let long = format!("\"{}\"", "x".repeat(MOST - 2));
         for text in [
-            "null", " 1 ", "-0.5e-3", "9007199254740993", "18446744073709551616", "\"\\u0000\"", "\"\\ud83d\\ude00\"",
-            "{\"a\":{\"a\":1},\"b\":[]}", &deep, &long,
+            "null",
+            " 1 ",
+            "-0.5e-3",
+            "9007199254740993",
+            "18446744073709551616",
+            "\"\\u0000\"",
+            "\"\\ud83d\\ude00\"",
+            "{\"a\":{\"a\":1},\"b\":[]}",
+            &deep,
+            &long,
         ] {
             assert_eq!(check("payload", text), Ok(()), "{}", &text[..text.len().min(40)]);
         }

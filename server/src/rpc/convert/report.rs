@@ -44,7 +44,13 @@ impl Reported {
     }
 
     /// What is handed on, and what then makes the answer of its verdicts.
-    pub fn split(self) -> (Vec<Messages>, Vec<(Lease, AttemptEnd)>, impl FnOnce(Vec<Verdict>, Vec<Verdict>) -> v1::ReportResponse) {
+    pub fn split(
+        self,
+    ) -> (
+        Vec<Messages>,
+        Vec<(Lease, AttemptEnd)>,
+        impl FnOnce(Vec<Verdict>, Vec<Verdict>) -> v1::ReportResponse,
+    ) {
         let (messages, ends) = self.taken;
         let answer = move |kept, ended| v1::ReportResponse {
             messages: verdicts(messages, kept),
@@ -65,7 +71,8 @@ fn verdicts(taken: Vec<bool>, verdicts: Vec<Verdict>) -> Vec<i32> {
         Verdict::Unknown => v1::Verdict::Invalid,
         Verdict::Retry => v1::Verdict::Retry,
     });
-    let mut next = |taken| if taken { verdicts.next().unwrap_or(v1::Verdict::Retry) } else { v1::Verdict::Invalid };
+    let mut next =
+        |taken| if taken { verdicts.next().unwrap_or(v1::Verdict::Retry) } else { v1::Verdict::Invalid };
     taken.into_iter().map(|taken| next(taken).into()).collect()
 }
 
@@ -79,7 +86,8 @@ fn lease(bytes: &[u8], may: impl Fn(&Name) -> bool) -> Result<Lease, Invalid> {
 
 fn batch(lease: Lease, batch: v1::MessageBatch, now: DateTime<Utc>) -> Result<Messages, Invalid> {
     // Numbers are signed in the store.
-    let last = batch.first.checked_add(batch.messages.len() as u64).filter(|last| i64::try_from(*last).is_ok());
+    let last =
+        batch.first.checked_add(batch.messages.len() as u64).filter(|last| i64::try_from(*last).is_ok());
     if last.is_none() {
         return Err(Invalid::value("first", batch.first, "no attempt has so many messages"));
     }
@@ -93,7 +101,9 @@ fn message(message: v1::Message, now: DateTime<Utc>) -> Result<Message, Invalid>
         v1::MessageKind::Stderr => MessageKind::Stderr,
         v1::MessageKind::Note => MessageKind::Note,
         v1::MessageKind::Progress => MessageKind::Progress,
-        v1::MessageKind::Unspecified => return Err(Invalid::value("kind", message.kind, "it must be one of MessageKind")),
+        v1::MessageKind::Unspecified => {
+            return Err(Invalid::value("kind", message.kind, "it must be one of MessageKind"));
+        }
     };
     if message.data.len() > MESSAGE {
         let value = format!("{} bytes long", message.data.len());
@@ -111,7 +121,9 @@ fn end(end: v1::AttemptEnd) -> Result<AttemptEnd, Invalid> {
         v1::Outcome::Cancelled => Outcome::Cancelled,
         v1::Outcome::Rejected => Outcome::Rejected,
         v1::Outcome::Lost => Outcome::Lost,
-        v1::Outcome::Unspecified => return Err(Invalid::value("outcome", end.outcome, "it must be one of Outcome")),
+        v1::Outcome::Unspecified => {
+            return Err(Invalid::value("outcome", end.outcome, "it must be one of Outcome"));
+        }
     };
     if !end.result.is_empty() {
         let text = std::str::from_utf8(&end.result).map_err(|error| Invalid::field("result", error))?;

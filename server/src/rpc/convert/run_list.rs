@@ -18,7 +18,8 @@ pub fn run_filter(list: v1::ListRunsRequest) -> Result<(RunFilter, Option<Cursor
     let worker = |name: String| Name::parse_worker(&name).map_err(|error| Invalid::field("worker", error));
     let group = |id: String| id.parse().map_err(|error| Invalid::field("group", error));
     let page = |page: String| {
-        page.parse().map_err(|_| Invalid::text("page", &page, "it must be next_page of the answer before, or empty"))
+        page.parse()
+            .map_err(|_| Invalid::text("page", &page, "it must be next_page of the answer before, or empty"))
     };
     let filter = RunFilter {
         states,
@@ -40,9 +41,11 @@ fn place(text: &str) -> Result<Place, Invalid> {
     match target(text)? {
         Target::Worker(name) => Ok(Place::Worker(name)),
         Target::Any(selector) => Ok(Place::Any(selector)),
-        Target::All(_) => {
-            Err(Invalid::text("target", text, "each run of an all(..) has its worker as its target; ask for that, or for the group"))
-        }
+        Target::All(_) => Err(Invalid::text(
+            "target",
+            text,
+            "each run of an all(..) has its worker as its target; ask for that, or for the group",
+        )),
     }
 }
 

@@ -126,7 +126,8 @@ pub fn when(text: &str, now: DateTime<Utc>) -> Result<When, Invalid> {
     let when = When::parse(text).map_err(|error| Invalid::field("when", error))?;
     match &when {
         When::At(time) if *time <= now => {
-            let right = format!("it lies in the past, now being {}; it would never fire", now.format("%FT%TZ"));
+            let right =
+                format!("it lies in the past, now being {}; it would never fire", now.format("%FT%TZ"));
             Err(Invalid::text("when", text, right))
         }
         _ => Ok(when),

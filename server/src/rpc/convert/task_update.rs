@@ -75,13 +75,17 @@ impl Update {
     fn add(&mut self, field: &str, from: &v1::TaskSpec, now: DateTime<Utc>) -> Result<(), Invalid> {
         let change: Change = match field {
             "name" => set(name("name", &from.name)?, |spec, name| spec.name = name),
-            "description" => set(description(from.description.clone())?, |spec, text| spec.description = text),
+            "description" => {
+                set(description(from.description.clone())?, |spec, text| spec.description = text)
+            }
             "target" => set(target(&from.target)?, |spec, target| spec.target = target),
             "when" => set(when(&from.when, now)?, |spec, when| spec.when = when),
             "timezone" => set(timezone(&from.timezone)?, |spec, zone| spec.timezone = zone),
             "what" | "payload" => return Ok(()),
             "priority" => set(priority(from.priority)?, |spec, priority| spec.priority = priority),
-            "catch_up" => set(catch_up(from.catch_up, from.catch_up_max)?, |spec, value| spec.catch_up = value),
+            "catch_up" => {
+                set(catch_up(from.catch_up, from.catch_up_max)?, |spec, value| spec.catch_up = value)
+            }
             "catch_up_max" => {
                 let all = catch_up(v1::CatchUp::All.into(), from.catch_up_max)?;
                 set(all, |spec, all| {
@@ -96,7 +100,8 @@ impl Update {
                 set(splay, |spec, splay| spec.splay = splay)
             }
             "start_deadline" => {
-                let deadline = from.start_deadline.map(|value| positive("start_deadline", value)).transpose()?;
+                let deadline =
+                    from.start_deadline.map(|value| positive("start_deadline", value)).transpose()?;
                 set(deadline, |spec, deadline| spec.start_deadline = deadline)
             }
             _ => {
@@ -121,6 +126,9 @@ fn policy_field(field: &str) -> Result<fn(&mut TaskSpec, Policy), Invalid> {
     })
 }
 
-fn set<T: Clone + Send + Sync + 'static>(value: T, set: impl Fn(&mut TaskSpec, T) + Send + Sync + 'static) -> Change {
+fn set<T: Clone + Send + Sync + 'static>(
+    value: T,
+    set: impl Fn(&mut TaskSpec, T) + Send + Sync + 'static,
+) -> Change {
     Box::new(move |spec| set(spec, value.clone()))
 }

@@ -23,7 +23,11 @@ pub fn what(choice: Option<Choice>, payload: &str) -> Result<What, Invalid> {
         None => Err(Invalid::missing("exec or handler", "one of the two says what to run")),
         Some(Choice::Exec(command)) => {
             if !payload.is_empty() {
-                return Err(Invalid::text("payload", payload, "it does not go with exec, which makes its own"));
+                return Err(Invalid::text(
+                    "payload",
+                    payload,
+                    "it does not go with exec, which makes its own",
+                ));
             }
             Ok(What { handler: exec_handler()?, payload: exec::payload(command)? })
         }

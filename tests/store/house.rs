@@ -1,0 +1,152 @@
+//! Workers, payloads, and facts about the installation.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use marabunta_proto::selector::Selector;
+use marabunta_server::run::{Fence, Payload, PayloadHash};
+use marabunta_server::store::{Registered, Registration};
+use tokio::task::JoinSet;
+
+use crate::fixture::{Fixture, name};
+
+pub async fn facts_are_made_once_whoever_asks_first(f: &Fixture) {
+    let mut servers = JoinSet::new();
+    for default in 1..=6 {
+        let store = f.another().await;
+        servers.spawn(
+            async move { (store.shards(default).await.unwrap(), store.installation().await.unwrap()) },
+        );
+    }
+    let mut facts = servers.join_all().await;
+    facts.dedup();
+    assert_eq!(facts.len(), 1);
+    assert_eq!(f.store.shards(99).await.unwrap(), facts[0].0);
+}
+
+pub async fn the_fence_floor_only_rises(f: &Fixture) {
+    assert_eq!(f.store.fence_floor().await.unwrap(), Fence(1));
+    for (raised, floor) in [(1 << 60, 1 << 60), (5, 1 << 60), ((1 << 60) + 1, (1 << 60) + 1)] {
+        f.store.raise_fence_floor(Fence(raised)).await.unwrap();
+        assert_eq!(f.store.fence_floor().await.unwrap(), Fence(floor));
+    }
+}
+
+fn worker(text: &str, role: &str) -> Registration {
+    Registration {
+        name: name(text),
+        labels: BTreeMap::from([("role".to_owned(), role.to_owned())]),
+        slots: 4,
+        handlers: vec![name("exec"), name("backup")],
+        version: "0.1.0".to_owned(),
+    }
+}
+
+pub async fn a_worker_is_registered_and_drained(f: &Fixture) {
+    assert_eq!(
+        f.store.register(worker("w", "web")).await.unwrap(),
+        Registered { draining: false, matches_others: true }
+    );
+    assert_eq!(
+        f.store.register(worker("w", "web")).await.unwrap(),
+        Registered { draining: false, matches_others: false }
+    );
+    let first = f.store.worker(&name("w")).await.unwrap().unwrap();
+    assert_eq!(first.registration, worker("w", "web"));
+    assert!(f.store.set_draining(&name("w"), true).await.unwrap());
+    assert!(!f.store.set_draining(&name("x"), true).await.unwrap());
+    assert_eq!(
+        f.store.register(worker("w", "db")).await.unwrap(),
+        Registered { draining: true, matches_others: true }
+    );
+    let again = f.store.worker(&name("w")).await.unwrap().unwrap();
+    assert_eq!(
+        (again.registration, again.registered, again.draining),
+        (worker("w", "db"), first.registered, true)
+    );
+    assert!(again.connected >= first.connected);
+}
+
+pub async fn workers_are_found_by_selector_and_page(f: &Fixture) {
+    for (name, role) in [("w1", "web"), ("w3", "db"), ("w2", "web"), ("w10", "web")] {
+        f.store.register(worker(name, role)).await.unwrap();
+    }
+    for (selector, expected) in [
+        ("", vec!["w1", "w10", "w2", "w3"]),
+        ("role=web", vec!["w1", "w10", "w2"]),
+        ("role!=web", vec!["w3"]),
+        ("name in (w2,w3)", vec!["w2", "w3"]),
+        ("role=x", vec![]),
+    ] {
+        let selector: Selector = selector.parse().unwrap();
+        let expected: Vec<_> = expected.into_iter().map(name).collect();
+        assert_eq!(f.store.matching(&selector).await.unwrap(), expected, "{selector}");
+        let (mut names, mut after) = (vec![], None);
+        loop {
+            let page = f.store.workers(&selector, after.as_ref(), 2).await.unwrap();
+            names.extend(page.workers.into_iter().map(|worker| worker.registration.name));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(names, expected, "{selector} by page");
+    }
+}
+
+pub async fn long_payloads_are_kept_by_hash(f: &Fixture) {
+    let long = Bytes::from(format!("\"{}é\"", "x".repeat(100_000)));
+    let (most, more) =
+        (Bytes::from(" ".repeat(Payload::INLINE)), Bytes::from(" ".repeat(Payload::INLINE + 1)));
+    let given = vec![long.clone(), most.clone(), more.clone(), long.clone()];
+    let (hash, more_hash) = (PayloadHash::of(&long), PayloadHash::of(&more));
+    for _ in 0..2 {
+        let payloads = f.store.intern(given.clone()).await.unwrap();
+        assert_eq!(
+            payloads,
+            [
+                Payload::Stored(hash),
+                Payload::Inline(most.clone()),
+                Payload::Stored(more_hash),
+                Payload::Stored(hash)
+            ]
+        );
+    }
+    assert_eq!(f.store.payload(hash).await.unwrap(), Some(long));
+    assert_eq!(f.store.payload(PayloadHash::of(b"")).await.unwrap(), None);
+    assert_eq!(f.number("SELECT COUNT(*) FROM payloads").await, 2);
+    f.sql("UPDATE payloads SET data = '1'").await;
+    assert_eq!(f.store.payload(hash).await.unwrap(), None);
+}
+
+pub async fn several_servers_open_an_empty_store_at_once(f: &Fixture) {
+    for table in [
+        "payloads",
+        "tasks",
+        "open_runs",
+        "runs",
+        "attempts",
+        "idempotency",
+        "messages",
+        "workers",
+        "meta",
+        "_sqlx_migrations",
+    ] {
+        f.sql(&format!("DROP TABLE {table}")).await;
+    }
+    if f.store.is_embedded() {
+        return;
+    }
+    let stores = futures(f).await;
+    assert_eq!(stores, 5);
+}
+
+async fn futures(f: &Fixture) -> usize {
+    let (a, b, c, d, e) = tokio::join!(f.another(), f.another(), f.another(), f.another(), f.another());
+    let mut opened = 0;
+    for store in [a, b, c, d, e] {
+        store.installation().await.unwrap();
+        opened += 1;
+    }
+    opened
+}
