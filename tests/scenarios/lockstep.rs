@@ -16,7 +16,8 @@ async fn two_servers_in_lockstep_fire_each_tick_once_and_none_is_missing_when_on
     let journals: Vec<Journal> = (0..5).map(|_| Journal::new()).collect();
     for (number, journal) in journals.iter().enumerate() {
         let (name, script) = (format!("tick-{number}"), journal.noting(":"));
-        let arguments = ["task", "create", &name, "--when", "* * * * * *", "--target", "web-1", "--catch-up", "all"];
+        let arguments =
+            ["task", "create", &name, "--when", "* * * * * *", "--target", "web-1", "--catch-up", "all"];
         cluster.cli([&arguments[..], &["--", "sh", "-c", &script]].concat()).await.success();
     }
     let ticks = async |least: usize| {

@@ -5,7 +5,7 @@ use marabunta_tests::scenarios;
 use marabunta_tests::support::worker::WorkerOptions;
 use marabunta_tests::support::{Backend, Cluster, Journal};
 
-use crate::steps::{done_at_once, ended, gone, look, run, submit, until};
+use crate::steps::{all_attempts, done_at_once, ended, gone, run, submit, until};
 
 /// One slot, so that runs wait for each other.
 fn narrow() -> WorkerOptions {
@@ -29,7 +29,7 @@ scenarios! {
         let output = run(&cluster, "web-1", &["--retries", "5", "--backoff", "10ms"], &script).await;
         assert_eq!(output.success(), "attempt 1\nattempt 2\nattempt 3\n");
         let id = journal.runs("start")[0].clone();
-        let run = look(&cluster, &id).await;
+        let run = all_attempts(&cluster, &id, 3).await;
         let outcomes: Vec<Outcome> = run.attempts.iter().map(|attempt| attempt.outcome()).collect();
         assert_eq!(outcomes, [Outcome::Failed, Outcome::Failed, Outcome::Succeeded]);
         assert!(run.attempts.is_sorted_by_key(|attempt| attempt.fence), "{run:?}");

@@ -4,8 +4,8 @@ use marabunta_proto::v1::RunState;
 use marabunta_tests::scenarios;
 use marabunta_tests::support::{Cluster, http};
 use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 async fn health(cluster: &Cluster, service: &str) -> Result<ServingStatus, tonic::Code> {
     let request = HealthCheckRequest { service: service.to_owned() };

@@ -53,7 +53,8 @@ fn secret(directory: &Scratch, name: &str, text: &str) -> PathBuf {
 }
 
 fn server(arguments: &[(&str, &PathBuf)]) -> Server {
-    let arguments = arguments.iter().flat_map(|(flag, path)| [OsString::from(flag), path.as_os_str().to_owned()]);
+    let arguments =
+        arguments.iter().flat_map(|(flag, path)| [OsString::from(flag), path.as_os_str().to_owned()]);
     Server::launch(Options { arguments: arguments.collect(), environment: Vec::new() })
 }
 
@@ -77,7 +78,9 @@ async fn until_listed(url: &str, options: &[(&str, &PathBuf)], workers: &[&str])
         anyhow::ensure!(output.code == 0, "{}", output.errors());
         let listed: serde_json::Value = serde_json::from_slice(&output.stdout)?;
         let online = |name: &&str| {
-            listed["workers"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == **name && one["online"] == true))
+            listed["workers"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|one| one["name"] == **name && one["online"] == true))
         };
         anyhow::ensure!(workers.iter().all(online), "{listed}");
         Ok(())
@@ -87,7 +90,8 @@ async fn until_listed(url: &str, options: &[(&str, &PathBuf)], workers: &[&str])
 
 fn worker(name: &str, url: &str, options: &[(&str, &PathBuf)]) -> Worker {
     let named = WorkerOptions::named(name);
-    let options = options.iter().fold(named, |all, (flag, path)| all.argument(*flag).argument(path.as_os_str()));
+    let options =
+        options.iter().fold(named, |all, (flag, path)| all.argument(*flag).argument(path.as_os_str()));
     Worker::start(url, options)
 }
 
@@ -95,7 +99,11 @@ fn worker(name: &str, url: &str, options: &[(&str, &PathBuf)]) -> Worker {
 async fn with_tls_and_tokens_only_those_who_have_them_come_in() {
     let (authority, tokens) = (Authority::new("ours"), Scratch::new("tokens"));
     let callers = secret(&tokens, "callers", "correct-horse-battery-staple\n");
-    let workers = secret(&tokens, "workers", "# the second replaces the first\nworker-token-number-one\nworker-token-number-two\n");
+    let workers = secret(
+        &tokens,
+        "workers",
+        "# the second replaces the first\nworker-token-number-one\nworker-token-number-two\n",
+    );
     let (second, wrong) = (
         secret(&tokens, "second", "worker-token-number-two\n"),
         secret(&tokens, "wrong", "worker-token-number-three\n"),
@@ -158,7 +166,11 @@ async fn with_a_client_ca_a_worker_is_who_its_certificate_says() {
     until_listed(&url, &caller, &["web-1"]).await;
     let impostor = worker("db-1", &url, &[("--tls-ca", &ca), ("--tls-cert", &web.0), ("--tls-key", &web.1)]);
     eventually("the worker is told that the name is not its own", async || {
-        anyhow::ensure!(impostor.log().contains("db-1") && impostor.log().contains("certificate"), "{}", impostor.log());
+        anyhow::ensure!(
+            impostor.log().contains("db-1") && impostor.log().contains("certificate"),
+            "{}",
+            impostor.log()
+        );
         Ok(())
     })
     .await;
@@ -181,7 +193,8 @@ async fn what_would_be_unsafe_or_contradictory_does_not_start() {
     let token = secret(&files, "token", "correct-horse-battery-staple\n");
     let open = files.write("open", "correct-horse-battery-staple\n");
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o666)).unwrap();
-    let [certificate, key, token, open] = [&certificate, &key, &token, &open].map(|path| path.to_str().unwrap());
+    let [certificate, key, token, open] =
+        [&certificate, &key, &token, &open].map(|path| path.to_str().unwrap());
     let table: [(&[&str], &str); 14] = [
         (&["--grpc", "0.0.0.0:0"], "plaintext"),
         (&["--http", "0.0.0.0:0"], "plaintext"),

@@ -20,7 +20,8 @@ async fn two_servers() -> Cluster {
 
 #[tokio::test]
 async fn a_run_is_submitted_run_and_followed_through_any_server() {
-    let cluster = Cluster::on(Backend::MariaDbRedis).servers(3).workers(["web-1", "web-2", "web-3"]).start().await;
+    let cluster =
+        Cluster::on(Backend::MariaDbRedis).servers(3).workers(["web-1", "web-2", "web-3"]).start().await;
     let journal = Journal::new();
     let mut runs = Vec::new();
     // The workers are spread over the servers by turns: most of what is submitted is for a worker of another one.
@@ -84,9 +85,12 @@ async fn a_run_goes_on_while_its_server_is_killed_and_another_adopts_it() {
     cluster.servers()[1].kill();
     let staying = &cluster.servers()[0];
     eventually("the worker is on the other server", async || {
-        let shown = Cli::new(["workers", "show", "web-1", "-o", "json"]).server(&staying.url()).run().await.json();
+        let shown =
+            Cli::new(["workers", "show", "web-1", "-o", "json"]).server(&staying.url()).run().await.json();
         let log = cluster.servers()[1].log();
-        let other = shown["server"].as_str().is_some_and(|server| !log.contains(server) || staying.log().contains(server));
+        let other = shown["server"]
+            .as_str()
+            .is_some_and(|server| !log.contains(server) || staying.log().contains(server));
         anyhow::ensure!(shown["online"] == true && other, "{shown}");
         Ok(())
     })
@@ -143,7 +147,12 @@ async fn behind_a_balancer_servers_are_replaced_one_by_one_and_nothing_is_lost_o
             let script = journal.noting(&format!("echo before; {}; echo after", gate.wait()));
             let running = Cli::new(run_script("any(role=web)", &[], &script)).server(&url).start();
             eventually("the first line is shown", async || {
-                anyhow::ensure!(running.stdout() == "before\n", "{:?} {:?}", running.stdout(), running.stderr());
+                anyhow::ensure!(
+                    running.stdout() == "before\n",
+                    "{:?} {:?}",
+                    running.stdout(),
+                    running.stderr()
+                );
                 Ok(())
             })
             .await;

@@ -24,7 +24,11 @@ async fn connect(cluster: &Cluster) -> AnyConnection {
 
 async fn execute(connection: &mut AnyConnection, statement: &str) {
     let result = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection).await;
-    assert_eq!(result.unwrap_or_else(|error| panic!("{statement}: {error}")).rows_affected(), 1, "{statement}");
+    assert_eq!(
+        result.unwrap_or_else(|error| panic!("{statement}: {error}")).rows_affected(),
+        1,
+        "{statement}"
+    );
 }
 
 async fn show(cluster: &Cluster, name: &str) -> Value {

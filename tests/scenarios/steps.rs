@@ -55,6 +55,12 @@ pub async fn ended_at(url: &str, id: &str) -> Run {
     until_at(url, id, "has ended", |run| run.state() as i32 >= RunState::Done as i32).await
 }
 
+/// Waits until the history has so many attempts of a run: that of a fast run is written behind it.
+pub async fn all_attempts(cluster: &Cluster, id: &str, attempts: usize) -> Run {
+    let what = format!("has {attempts} attempts");
+    until_at(&cluster.url(), id, &what, |run| run.attempts.len() >= attempts).await
+}
+
 /// Waits until a run is as it should be, as one of several servers sees it.
 pub async fn until_at(url: &str, id: &str, what: &str, is_so: impl Fn(&Run) -> bool) -> Run {
     let mut runs = runs(url);

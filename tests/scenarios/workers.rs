@@ -5,7 +5,7 @@ use marabunta_tests::scenarios;
 use marabunta_tests::support::worker::{Worker, WorkerOptions};
 use marabunta_tests::support::{Cluster, Journal, eventually};
 
-use crate::steps::{done_at_once, ended, look, run, submit, until};
+use crate::steps::{all_attempts, done_at_once, ended, look, run, submit, until};
 
 scenarios! {
     async fn a_run_for_any_worker_goes_elsewhere_when_its_worker_is_killed(backend: Backend) {
@@ -18,7 +18,8 @@ scenarios! {
         cluster.worker(&first).kill();
         journal.started(&id, 2).await;
         gate.open();
-        let run = ended(&cluster, &id).await;
+        ended(&cluster, &id).await;
+        let run = all_attempts(&cluster, &id, 2).await;
         assert_eq!((run.state(), run.lost), (RunState::Done, 1), "{run:?}");
         assert_ne!(run.worker, first);
         let outcomes: Vec<Outcome> = run.attempts.iter().map(|attempt| attempt.outcome()).collect();

@@ -49,7 +49,8 @@ impl Journal {
 
     /// The runs that wrote this word, in the order in which they did.
     pub fn runs(&self, word: &str) -> Vec<String> {
-        let lines = fs::read_to_string(self.directory.join("journal")).expect("the journal is there from the start");
+        let lines =
+            fs::read_to_string(self.directory.join("journal")).expect("the journal is there from the start");
         let run = |line: &str| Some(line.strip_suffix(word)?.strip_suffix(' ')?.to_owned());
         lines.lines().filter_map(run).collect()
     }
