@@ -12,7 +12,7 @@ use marabunta_proto::name::Name;
 use tracing::warn;
 
 use crate::journal::{Journal, mirror};
-use crate::queue::{Ending, EndingCause, Phase, Queue, Record, Settled, Settlement, Step};
+use crate::queue::{Ending, EndingCause, Phase, Queue, Record, SessionId, Settled, Settlement, Step};
 use crate::run::{
     AttemptEnd, Conclusion, Durability, Fence, LastAttempt, Next, Outcome, Run, RunId, State, next,
 };
@@ -268,17 +268,44 @@ impl Settler {
     }
 }
 
+/// What a fence is, held against what the queue knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// That of the latest attempt.
+    Latest,
+    /// Of a later attempt than any known. It is right: the queue lost what gave it, and nobody has had the run since.
+    Forgotten,
+    /// Of an earlier attempt.
+    Stale,
+    /// Of no attempt: the latest is with its worker.
+    Unknown,
+}
+
+/// What this fence of a worker is.
+pub fn claim(record: &Record, fence: Fence) -> Claim {
+    match record.fence {
+        Some(latest) if latest == fence => Claim::Latest,
+        Some(latest) if latest > fence => Claim::Stale,
+        _ => match &record.phase {
+            Phase::InFlight { session, .. } if *session != SessionId::NONE => Claim::Unknown,
+            _ => Claim::Forgotten,
+        },
+    }
+}
+
 /// What follows from an end, or the verdict when nothing does.
 fn decide(index: usize, end: End, record: &Record) -> Result<Decided, Verdict> {
-    if record.fence != Some(end.fence) {
-        return Err(if record.fence > Some(end.fence) { Verdict::Stale } else { Verdict::Unknown });
+    let claim = claim(record, end.fence);
+    if let Claim::Stale | Claim::Unknown = claim {
+        return Err(if claim == Claim::Stale { Verdict::Stale } else { Verdict::Unknown });
     }
     let run = Run::decode(record.run, &record.body).map_err(|error| {
         warn!(run = %record.run, %error, "failed to read a queued run");
         Verdict::Unknown
     })?;
     let outcome = end.end.as_ref().map(|end| end.outcome);
-    if !matches!(record.phase, Phase::InFlight { .. }) && outcome != Some(Outcome::Succeeded) {
+    let waits = !matches!(record.phase, Phase::InFlight { .. });
+    if waits && (outcome.is_none() || claim == Claim::Latest && outcome != Some(Outcome::Succeeded)) {
         // It is back in the queue already, by this very end or by a loss: it counts once. Only a success that comes late is worth more.
         return Err(Verdict::Recorded);
     }

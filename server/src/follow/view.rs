@@ -78,7 +78,8 @@ impl Follow {
     async fn ended(&self, id: RunId, stored: Option<RunView>) -> Result<RunView, FollowError> {
         let fast = stored.as_ref().is_none_or(|run| run.run.durability == Durability::Fast);
         if fast && let Some(kept) = self.queue.results(vec![id]).await?.into_iter().flatten().next() {
-            return Ok(concluded(Conclusion::decode(id, &kept)?));
+            let attempts = stored.map_or_else(Vec::new, |run| run.attempts);
+            return Ok(concluded(Conclusion::decode(id, &kept)?, attempts));
         }
         stored.ok_or(FollowError::NotFound(id))
     }
@@ -151,10 +152,10 @@ fn fresh(run: Run) -> RunView {
     }
 }
 
-/// A fast run whose history is not written yet.
-fn concluded(conclusion: Conclusion) -> RunView {
+/// A fast run whose history is not written yet, or only these attempts of it.
+fn concluded(conclusion: Conclusion, attempts: Vec<AttemptView>) -> RunView {
     let Conclusion { run, state, reason, error, counters, attempt, server } = conclusion;
-    let mut view = RunView { state, reason, error, counters, server: server.clone(), ..fresh(run) };
+    let mut view = RunView { state, reason, error, counters, server: server.clone(), attempts, ..fresh(run) };
     let millis = chrono::DateTime::from_timestamp_millis(view.run.id.millis().cast_signed());
     view.ended = millis;
     if let Some(last) = attempt {
@@ -163,6 +164,7 @@ fn concluded(conclusion: Conclusion) -> RunView {
         view.result = end.result;
         view.worker = Some(last.worker.clone());
         (view.started, view.ended) = (end.started, end.ended);
+        view.attempts.retain(|attempt| attempt.fence < last.fence);
         view.attempts.push(AttemptView {
             fence: last.fence,
             number: last.number,

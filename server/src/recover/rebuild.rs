@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::queue::{Entry, Queue, QueueError, Restored};
-use crate::run::{Place, State};
+use crate::run::{Place, RunId, State};
 use crate::settle::Settler;
 use crate::store::{OpenRun, StoreError};
 
@@ -55,7 +55,7 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
         after = Some(last.run.id);
         count += runs.len();
         let now = settler.store.now().await?;
-        settler.queue.restore(runs.into_iter().map(|run| restored(run, now)).collect()).await?;
+        give_back(settler, runs.into_iter().map(|run| restored(run, now)).collect()).await?;
         renew(&*settler.queue).await?;
     }
     settler.queue.finish_rebuild().await?;
@@ -68,6 +68,20 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
 /// The right is taken anew while it lasts, so that a long rebuild stays with one server.
 async fn renew(queue: &dyn Queue) -> Result<(), QueueError> {
     queue.begin_rebuild(RIGHT).await.map(|_| ())
+}
+
+/// Gives the queue what the store has open. What has ended since the store was asked is taken out again: whoever ends a run that the queue does not
+/// know looks there once more afterwards, so that one of the two sees the other.
+pub(super) async fn give_back(settler: &Settler, runs: Vec<Restored>) -> Result<(), RebuildError> {
+    let ids: Vec<RunId> = runs.iter().map(|run| run.entry.run).collect();
+    settler.queue.restore(runs).await?;
+    let states = settler.store.states(ids.clone()).await?;
+    for (run, state) in ids.into_iter().zip(states) {
+        if state.is_some_and(State::is_final) {
+            settler.drop_ended(run).await;
+        }
+    }
+    Ok(())
 }
 
 /// As it was: running ones stay with their worker. A run that names its worker can wait in its place, since that worker says what it holds before it

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::rebuild::{RebuildError, restored};
+use super::rebuild::{RebuildError, give_back, restored};
 use crate::run::{Conclusion, Durability, Next, Reason, RunId, State};
 use crate::settle::Settler;
 use crate::store::{EndedAttempt, EndedRun, OpenRun};
@@ -74,7 +74,7 @@ async fn pass(settler: &Settler, after: Option<RunId>) -> Result<Option<RunId>, 
     }
     if !back.is_empty() {
         info!(runs = back.len(), "queued open runs that the queue did not have");
-        settler.queue.restore(back).await?;
+        give_back(settler, back).await?;
     }
     Ok(next)
 }

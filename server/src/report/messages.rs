@@ -4,7 +4,7 @@ use tracing::{debug, warn};
 
 use crate::queue::Queue;
 use crate::run::RunId;
-use crate::settle::Verdict;
+use crate::settle::{Claim, Verdict, claim};
 use crate::store::{MessageBatch, Store};
 
 pub(super) async fn keep(queue: &dyn Queue, store: &Store, batches: Vec<MessageBatch>) -> Vec<Verdict> {
@@ -52,9 +52,11 @@ async fn judge(queue: &dyn Queue, store: &Store, batches: &[MessageBatch]) -> Re
     }
     let mut states = states.into_iter();
     let judged = batches.iter().zip(records).map(|(batch, record)| match record {
-        Some(record) if record.fence > Some(batch.fence) => Verdict::Stale,
-        Some(record) if record.fence < Some(batch.fence) => Verdict::Unknown,
-        Some(_) => Verdict::Recorded,
+        Some(record) => match claim(&record, batch.fence) {
+            Claim::Latest | Claim::Forgotten => Verdict::Recorded,
+            Claim::Stale => Verdict::Stale,
+            Claim::Unknown => Verdict::Unknown,
+        },
         // The queue has settled or lost it. Its output is still its own.
         None => states.next().flatten().map_or(Verdict::Unknown, |_| Verdict::Recorded),
     });

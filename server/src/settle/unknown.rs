@@ -70,13 +70,17 @@ impl Settler {
         };
         match recorded {
             Some(Recorded::Recorded | Recorded::Already) => {
-                if let Next::Again { delay, counters } = next {
-                    let entry = Entry::of(&view.run, delay);
-                    let restored =
-                        Restored { entry, counters, attempt: end.number, fence: Some(end.fence), held: None };
-                    if let Err(error) = self.queue.restore(vec![restored]).await {
-                        warn!(%error, "failed to queue a retry: it is left to the reconciler");
+                match next {
+                    Next::Again { delay, counters } => {
+                        let entry = Entry::of(&view.run, delay);
+                        let fence = Some(end.fence);
+                        let restored = Restored { entry, counters, attempt: end.number, fence, held: None };
+                        if let Err(error) = self.queue.restore(vec![restored]).await {
+                            warn!(%error, "failed to queue a retry: it is left to the reconciler");
+                        }
                     }
+                    // Somebody may have given it back to the queue meanwhile, as the store had it before.
+                    Next::End { .. } => self.drop_ended(end.run).await,
                 }
                 Verdict::Recorded
             }

@@ -19,6 +19,7 @@ pub mod mariadb;
 pub mod redis;
 
 pub mod http;
+pub mod journal;
 pub mod wait;
 
 pub mod port;
@@ -27,6 +28,7 @@ pub mod program;
 pub mod scratch;
 pub mod watchdog;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, ClusterOptions};
+pub use journal::Journal;
 pub use scenario::Backend;
 pub use wait::eventually;

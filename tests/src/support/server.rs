@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -79,6 +80,11 @@ impl Server {
         self.http.address()
     }
 
+    /// Where an embedded server without `--data` keeps its data.
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
     pub fn pid(&self) -> u32 {
         self.process().pid()
     }
@@ -146,9 +152,13 @@ pub(super) fn clean(program: &str) -> Command {
 
 fn spawn(options: &Options, grpc: &Port, http: &Port, directory: &Scratch) -> Process {
     let mut command = clean("marabunta-server");
-    command.args(["--grpc", &grpc.address().to_string(), "--http", &http.address().to_string()]);
-    let elsewhere = |argument: &OsString| argument == "--data" || argument == "--mysql";
-    if !options.arguments.iter().any(elsewhere) {
+    let says = |flag: &str| options.arguments.iter().any(|argument| argument == flag);
+    for (flag, port) in [("--grpc", grpc), ("--http", http)] {
+        if !says(flag) {
+            command.arg(flag).arg(port.address().to_string());
+        }
+    }
+    if !says("--data") && !says("--mysql") {
         command.arg("--data").arg(directory.join("data"));
     }
     command.args(&options.arguments).envs(options.environment.iter().cloned()).current_dir(directory.path());

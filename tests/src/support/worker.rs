@@ -13,14 +13,25 @@ pub struct WorkerOptions {
     name: String,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    configuration: String,
     server: Option<String>,
 }
 
 impl WorkerOptions {
     /// A worker that runs free commands.
     pub fn named(name: &str) -> Self {
-        let arguments = vec!["--allow-exec".into()];
-        Self { name: name.to_owned(), arguments, environment: Vec::new(), server: None }
+        Self::configured(name, "").argument("--allow-exec")
+    }
+
+    /// A worker that runs the handlers of this configuration, and no free commands.
+    pub fn configured(name: &str, toml: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            configuration: toml.to_owned(),
+            server: None,
+        }
     }
 
     /// A label, `role=web`.
@@ -137,6 +148,7 @@ fn spawn(options: &WorkerOptions, server: &str, directory: &Scratch) -> Process 
     let mut command = clean("marabunta");
     command.args(["worker", "--server", server, "--name", &options.name]).args(&options.arguments);
     command.arg("--spool").arg(directory.join("spool")).env("HOME", directory.path());
+    command.arg("--config").arg(directory.write("worker.toml", &options.configuration));
     command.envs(options.environment.iter().cloned()).current_dir(directory.path());
     Process::service(&format!("worker {}", options.name), &command, &directory.join("log"))
 }

@@ -21,6 +21,8 @@ const DIRECTORY: usize = 4096;
 /// Variables that change how programs are loaded or what a shell runs first: see ld.so(8), bash(1).
 const LOADING: [&str; 4] = ["BASH_ENV", "ENV", "GCONV_PATH", "GLIBC_TUNABLES"];
 const LOADERS: [&str; 2] = ["LD_", "DYLD_"];
+/// What only the worker may say to a command.
+const RESERVED: &str = "MARABUNTA_";
 
 /// The payload of `exec`. What is empty is left out.
 #[derive(Debug, Serialize, Deserialize)]
@@ -123,6 +125,10 @@ fn variable(field: &str, key: &str, value: &str) -> Result<(), Invalid> {
     }
     if LOADING.contains(&key) || LOADERS.iter().any(|loader| key.starts_with(loader)) {
         let right = "it changes how programs are loaded; only the worker's own configuration may set it";
+        return Err(Invalid::text(format!("{field} key"), key, right));
+    }
+    if key.starts_with(RESERVED) {
+        let right = format!("names that start with {RESERVED} are the worker's, which says in them what runs");
         return Err(Invalid::text(format!("{field} key"), key, right));
     }
     if value.contains('\0') {

@@ -9,6 +9,8 @@ use crate::run::{Durability, Overlap, Policy, Priority};
 
 /// The most retries.
 const RETRIES: u32 = 1000;
+/// The most losses that a run may survive, as the column of a task has it.
+const MAX_LOST: u32 = 1000;
 
 pub fn policy(policy: v1::Policy) -> Result<Policy, Invalid> {
     let default = Policy::default();
@@ -18,6 +20,9 @@ pub fn policy(policy: v1::Policy) -> Result<Policy, Invalid> {
             policy.retries,
             format!("at most {RETRIES} are allowed"),
         ));
+    }
+    if let Some(max_lost) = policy.max_lost.filter(|max_lost| *max_lost > MAX_LOST) {
+        return Err(Invalid::value("policy.max_lost", max_lost, format!("at most {MAX_LOST} are allowed")));
     }
     Ok(Policy {
         retries: policy.retries,
