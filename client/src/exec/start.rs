@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -56,7 +57,8 @@ pub(super) fn start(
 ) -> Result<Child, StartError> {
     let env = environment::build(command, account, mark);
     let cwd = working_directory(command, account)?;
-    let mut process = std::process::Command::new(&command.argv[0]);
+    let mut process = std::process::Command::new(find(&command.argv[0], &env));
+    std::os::unix::process::CommandExt::arg0(&mut process, &command.argv[0]);
     process
         .args(&command.argv[1..])
         .env_clear()
@@ -72,6 +74,20 @@ pub(super) fn start(
     }
     let mut process = tokio::process::Command::from(process);
     process.kill_on_drop(true).spawn().map_err(|error| explain(error, command, account, &env))
+}
+
+/// Where the command's own path has the program; its name where it does not, for the host to say what is wrong.
+///
+/// With a name and a path of its own the standard library has to fork, which copies the page tables of the whole worker; with the program's
+/// place it need not.
+fn find(program: &str, env: &BTreeMap<OsString, OsString>) -> PathBuf {
+    let path = env.get(std::ffi::OsStr::new("PATH")).filter(|_| !program.contains('/'));
+    let mut places =
+        path.into_iter().flat_map(std::env::split_paths).map(|directory| directory.join(program));
+    let is_program = |place: &PathBuf| {
+        std::fs::metadata(place).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    places.find(|place| place.is_absolute() && is_program(place)).unwrap_or_else(|| program.into())
 }
 
 fn working_directory(command: &Command, account: &Account) -> Result<PathBuf, StartError> {
