@@ -128,7 +128,8 @@ fn variable(field: &str, key: &str, value: &str) -> Result<(), Invalid> {
         return Err(Invalid::text(format!("{field} key"), key, right));
     }
     if key.starts_with(RESERVED) {
-        let right = format!("names that start with {RESERVED} are the worker's, which says in them what runs");
+        let right =
+            format!("names that start with {RESERVED} are the worker's, which says in them what runs");
         return Err(Invalid::text(format!("{field} key"), key, right));
     }
     if value.contains('\0') {
