@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use marabunta_proto::name::Name;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::journal::{Journal, mirror};
 use crate::queue::{Ending, EndingCause, Phase, Queue, Record, SessionId, Settled, Settlement, Step};
@@ -108,6 +108,7 @@ impl Settler {
             match recorded {
                 Recorded::Recorded | Recorded::Already => settled.push(one),
                 Recorded::Stale | Recorded::Unknown => {
+                    debug!(run = %one.end.run, ?recorded, "the store has another end of a run: dropped from the queue");
                     verdicts[one.index] = Verdict::Stale;
                     self.drop_ended(one.end.run).await;
                 }

@@ -15,6 +15,7 @@ scenarios! {
         let gate = journal.gate("end");
         let id = submit(&cluster, "any(role=web)", &[], &journal.until(&gate)).await;
         let first = until(&cluster, &id, RunState::Running).await.worker;
+        journal.started(&id, 1).await;
         cluster.worker(&first).kill();
         journal.started(&id, 2).await;
         gate.open();
