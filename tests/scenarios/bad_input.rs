@@ -6,7 +6,7 @@ use marabunta_proto::v1::runs_client::RunsClient;
 use marabunta_proto::v1::submit_request::What;
 use marabunta_proto::v1::tasks_client::TasksClient;
 use marabunta_proto::v1::{
-    CancelRunRequest, CreateTaskRequest, Exec, FireTaskRequest, FollowRequest, GetRunRequest,
+    CancelRunRequest, CreateTaskRequest, Durability, Exec, FireTaskRequest, FollowRequest, GetRunRequest,
     ListRunsRequest, Policy, SubmitBatchRequest, SubmitRequest, TaskSpec, task_spec,
 };
 use marabunta_tests::scenarios;
@@ -209,7 +209,7 @@ scenarios! {
         }
         // In a batch each has its own answer, and the good one is accepted.
         let mut requests: Vec<SubmitRequest> = table[..5].iter().map(|(request, _)| request.clone()).collect();
-        requests.push(good());
+        requests.push(SubmitRequest { durability: Durability::Durable.into(), ..good() });
         let answers = runs.submit_batch(SubmitBatchRequest { requests }).await.unwrap().into_inner().results;
         let refused = |result: &Option<_>| matches!(result, Some(marabunta_proto::v1::submit_result::Result::Refused(_)));
         let refused: Vec<bool> = answers.iter().map(|answer| refused(&answer.result)).collect();

@@ -235,7 +235,7 @@ scenarios! {
 
 /// Unix time in seconds.
 fn now() -> i64 {
-    prost_types::Timestamp::from(std::time::SystemTime::now()).seconds
+    marabunta_server::clock::wall().timestamp()
 }
 
 /// When a run was due, in seconds of Unix time.
