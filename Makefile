@@ -2,6 +2,8 @@
 # Nothing here needs more than Rust, a C compiler, make and bash; what a step needs beyond that, it says or installs.
 
 CARGO ?= cargo
+# Most tests wait for programs that they have started: more of them at once than there are cores.
+export RUST_TEST_THREADS ?= 8
 .DEFAULT_GOAL := help
 
 ## Try it

@@ -118,9 +118,30 @@ impl FromStr for Cursor {
     }
 }
 
+/// How often a run is read that changes while it is read.
+const LOOKS: u32 = 5;
+
+/// Whether an attempt of an open run ended between the look at the run and the look at its attempts: each that has ended is counted by an open run.
+fn is_torn(view: &RunView) -> bool {
+    let ended = view.attempts.iter().filter(|attempt| attempt.outcome.is_some()).count() as u64;
+    let counted = u64::from(view.counters.failed) + u64::from(view.counters.lost);
+    !view.state.is_final() && ended > counted
+}
+
 impl Store {
     /// A run with its attempts; `None` when there is none, or its history was pruned.
     pub async fn run(&self, run: RunId) -> Result<Option<RunView>, StoreError> {
+        let mut looks = 1;
+        loop {
+            let view = self.look_at(run).await?;
+            if looks == LOOKS || !view.as_ref().is_some_and(is_torn) {
+                return Ok(view);
+            }
+            looks += 1;
+        }
+    }
+
+    async fn look_at(&self, run: RunId) -> Result<Option<RunView>, StoreError> {
         let mut connection = self.reader().await?;
         let now = self.now_in(&mut connection).await?;
         // Read so that one which moves on in between is seen as it was before or after, never half: the attempts of an open run before its row,
