@@ -1,6 +1,5 @@
 //! What others than our own command line see: reflection, health, readiness.
 
-use marabunta_proto::v1::RunState;
 use marabunta_tests::scenarios;
 use marabunta_tests::support::{Cluster, http};
 use tonic_health::pb::HealthCheckRequest;
