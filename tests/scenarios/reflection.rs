@@ -66,7 +66,7 @@ mod by_buf {
         let id = answer["runs"][0]["id"].as_str().unwrap();
         let run = ended(&cluster, id).await;
         done_at_once(&run);
-        assert_eq!(run.state(), RunState::Done);
+        assert_eq!(run.state(), marabunta_proto::v1::RunState::Done);
     }
 }
 
