@@ -1,37 +1,19 @@
 //! The door's side of dispatch.
 
 use futures_util::Stream;
-use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::owner::Event;
+use super::event::Event;
 use super::session::{self, OUTBOX};
-use super::{FromWorker, Hello, ToWorker};
-use crate::queue::SessionId;
+use super::{ConnectError, FromWorker, Hello, ToWorker};
 
 /// A cheap handle to the owner of the sessions.
 #[derive(Clone)]
 pub struct Dispatch {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) tracker: TaskTracker,
-}
-
-/// Why a worker got no session. Each is worth another try, elsewhere or later.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ConnectError {
-    #[error("open a session: {0}")]
-    Queue(String),
-    #[error("open a session: the server is stopping")]
-    Stopping,
-}
-
-/// An open session: what the owner needs to reach it, and what its reader needs.
-pub(super) struct Link {
-    pub id: SessionId,
-    pub stop: CancellationToken,
 }
 
 impl Dispatch {

@@ -7,14 +7,16 @@
 
 mod assign;
 mod board;
+mod event;
 mod finding;
 mod handle;
 mod message;
 mod owner;
 mod session;
 
+pub use event::ConnectError;
 pub use finding::{Finding, Started};
-pub use handle::{ConnectError, Dispatch};
+pub use handle::Dispatch;
 pub use message::{Assignment, FromWorker, Hello, ToWorker};
 pub use owner::{Options, Owner};
 pub use session::HEARTBEAT;

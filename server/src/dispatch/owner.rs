@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::board::{Board, Live};
-use super::handle::Link;
+use super::event::{Event, Link};
 use super::session::HEARTBEAT;
 use super::{ConnectError, Dispatch, Finding, FromWorker, Hello, Started, ToWorker};
 use crate::queue::{Queue, QueueError, Session, SessionId};
@@ -38,25 +38,6 @@ pub struct Options {
     pub server: String,
     /// The age at which a session is told to reconnect, spread by up to a tenth.
     pub session_age: Duration,
-}
-
-/// What reaches the owner from doors and sessions.
-pub(super) enum Event {
-    Connect {
-        hello: Box<Hello>,
-        draining: bool,
-        outbox: mpsc::Sender<ToWorker>,
-        opened: oneshot::Sender<Result<Link, ConnectError>>,
-    },
-    Said {
-        worker: Name,
-        session: SessionId,
-        message: FromWorker,
-    },
-    Ended {
-        worker: Name,
-        session: SessionId,
-    },
 }
 
 /// How the owner reaches a session.

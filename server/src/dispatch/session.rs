@@ -11,8 +11,7 @@ use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::FromWorker;
-use super::handle::Link;
-use super::owner::Event;
+use super::event::{Event, Link};
 
 /// How often a worker sends Heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);

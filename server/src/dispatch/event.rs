@@ -1,0 +1,43 @@
+//! What reaches the owner of the sessions from doors and from the readers of streams.
+
+use marabunta_proto::name::Name;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{FromWorker, Hello, ToWorker};
+use crate::queue::SessionId;
+
+/// Something has happened.
+pub(super) enum Event {
+    Connect {
+        hello: Box<Hello>,
+        draining: bool,
+        outbox: mpsc::Sender<ToWorker>,
+        opened: oneshot::Sender<Result<Link, ConnectError>>,
+    },
+    Said {
+        worker: Name,
+        session: SessionId,
+        message: FromWorker,
+    },
+    Ended {
+        worker: Name,
+        session: SessionId,
+    },
+}
+
+/// Why a worker got no session. Each is worth another try, elsewhere or later.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConnectError {
+    #[error("open a session: {0}")]
+    Queue(String),
+    #[error("open a session: the server is stopping")]
+    Stopping,
+}
+
+/// An open session: what the owner needs to reach it, and what its reader needs.
+pub(super) struct Link {
+    pub id: SessionId,
+    pub stop: CancellationToken,
+}
