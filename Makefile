@@ -17,7 +17,7 @@ build: ## Build the binaries into target/debug
 ## Check it
 
 test: test-services build ## Install and start what the tests need, and run all of them
-	$(CARGO) test --locked --workspace --features marabunta-tests/services
+	$(CARGO) test --locked --workspace --features marabunta-tests/services --no-fail-fast
 
 test-unit: build ## Run the tests that need no MariaDB, Redis or haproxy
 	$(CARGO) test --locked --workspace

@@ -174,9 +174,26 @@ pub fn ended(id: &str, worker: &str, exit_code: i32) -> Run {
     }
 }
 
+/// Listens where another server may just have ceased to: its socket is closed a moment after it was stopped.
+async fn listen(address: SocketAddr) -> TcpListener {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse
+                    && tokio::time::Instant::now() < deadline =>
+            {
+                tokio::task::yield_now().await;
+            }
+            Err(error) => panic!("{address}: {error}"),
+        }
+    }
+}
+
 fn serve(answers: Answers, address: SocketAddr) -> (Runtime, SocketAddr) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
+    let listener = runtime.block_on(listen(address));
     let address = listener.local_addr().unwrap();
     let _guard = runtime.enter();
     let server = Server::builder()

@@ -53,7 +53,7 @@ fn a_bad_expression_says_which_field_and_why() {
     let table = [
         (vec!["when", "60 * * * *"], "minute"),
         (vec!["when", "0 0 30 2 *"], "never fires"),
-        (vec!["when", "* * *"], "3 field"),
+        (vec!["when", "* * *"], "fields, 3"),
         (vec!["when", ""], "empty"),
         (vec!["when", "- * * * *"], "minute"),
         (vec!["when", "@every -5m"], "@every"),
