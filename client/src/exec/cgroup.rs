@@ -1,56 +1,41 @@
-//! A cgroup v2 per attempt: the containment that nothing escapes.
+//! The cgroup v2 of a worker, and below it one for each supervisor and what it starts: the containment that nothing escapes.
 //!
 //! ```text
-//! <our own cgroup>/marabunta-<owner>/<attempt>/
+//! <our own cgroup>/marabunta-<owner>/<supervisor's pid>/
 //! ```
 //!
-//! The rules come from the kernel's Documentation/admin-guide/cgroup-v2.rst. A child is stopped right after its start,
-//! moved into its group with all that it may have forked by then (found by a walk over /proc), and let go: only `clone3`
-//! with `CLONE_INTO_CGROUP` could do better, and that has no safe interface. Not held is a process that, before its
-//! parent was stopped, lost it, left the session and wiped its environment.
+//! Groups are there as long as their supervisors are, so that nothing is left behind whoever is killed.
+//!
+//! The rules come from the kernel's Documentation/admin-guide/cgroup-v2.rst.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use super::process::{Process, Stat};
 
-/// The group of one worker, which holds a group per attempt.
+/// The group of one worker, which holds a group per supervisor.
 #[derive(Debug)]
 pub(super) struct Hierarchy {
     path: PathBuf,
-    /// Whether attempts get `memory.max`.
+    /// Whether the groups below have `memory.max`.
     memory: bool,
 }
 
-/// The group of one attempt.
+/// The group of one supervisor.
 #[derive(Debug)]
 pub(super) struct Cgroup {
     path: PathBuf,
 }
 
-/// What the kernel counted for an attempt.
-#[derive(Debug, Default)]
-pub(super) struct Usage {
-    pub peak_memory: Option<u64>,
-    pub cpu: Option<Duration>,
-    pub out_of_memory: bool,
-}
-
 impl Hierarchy {
-    /// Makes the worker's group below our own, and empties it of what a predecessor left.
+    /// Finds out whether groups can be made below our own, and removes what a predecessor left.
     ///
     /// # Errors
     /// Why no cgroup can be used here; the caller then walks /proc.
     pub fn open(owner: &str) -> io::Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let membership = fs::read_to_string("/proc/self/cgroup")?;
-        let own = own_group(&mounts, &membership)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no cgroup v2 is mounted"))?;
-        Self::open_below(&own, owner)
+        Self::open_below(&own()?, owner)
     }
 
     fn open_below(own: &Path, owner: &str) -> io::Result<Self> {
@@ -63,7 +48,8 @@ impl Hierarchy {
         for leftover in children(&path) {
             Cgroup { path: leftover }.clear()?;
         }
-        let memory = delegate_memory(own, &path);
+        let memory = offer_memory(own) && delegate(&path).is_ok();
+        remove(&path)?;
         Ok(Self { path, memory })
     }
 
@@ -71,49 +57,35 @@ impl Hierarchy {
         self.memory
     }
 
-    /// # Errors
-    /// The host's limits on cgroups (`cgroup.max.descendants`), or somebody removed ours.
-    pub fn create(&self, attempt: &str, memory: Option<u64>) -> io::Result<Cgroup> {
-        let cgroup = Cgroup { path: self.path.join(attempt) };
-        fs::create_dir(&cgroup.path)?;
-        if let (Some(bytes), true) = (memory, self.memory) {
-            fs::write(cgroup.path.join("memory.max"), bytes.to_string())?;
-            let swap = cgroup.path.join("memory.swap.max");
-            if swap.exists() {
-                fs::write(swap, "0")?;
-            }
-        }
-        Ok(cgroup)
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The group of the supervisor with this number.
+    pub fn of(&self, supervisor: u32) -> Cgroup {
+        Cgroup::new(self.path.join(supervisor.to_string()))
     }
 }
 
 impl Drop for Hierarchy {
-    /// Attempts that are still there keep it; the next start removes them.
+    /// What is still there is killed: nobody is left who could report of it.
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "the worker's cgroup stays");
+        let cleared = children(&self.path).into_iter().try_for_each(|path| Cgroup { path }.clear());
+        if let Err(error) = cleared.and_then(|()| remove(&self.path))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), %error, "the worker's cgroup stays until its next start");
         }
     }
 }
 
 impl Cgroup {
-    /// Moves a process into the group; its children to come are born there. The kernel takes some milliseconds.
-    ///
-    /// # Errors
-    /// The process could not be moved; it is not held.
-    pub fn adopt(&self, process: Process) -> io::Result<()> {
-        match fs::write(self.path.join("cgroup.procs"), process.pid.to_string()) {
-            // It has ended.
-            Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(()),
-            moved => moved,
-        }
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
     }
 
-    /// Sends the signal to everybody in the group. Those that are forked meanwhile may be missed.
-    pub fn signal(&self, signal: Signal) {
-        for process in self.processes() {
-            process.signal(signal);
-        }
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// SIGKILL to everybody, also to those that fork meanwhile (the kernel sees to that).
@@ -133,14 +105,9 @@ impl Cgroup {
         stats.filter(|stat| !stat.zombie).map(|stat| stat.process).collect()
     }
 
-    pub fn usage(&self) -> Usage {
-        let peak = fs::read_to_string(self.path.join("memory.peak")).ok();
-        let cpu = field(&self.path.join("cpu.stat"), "usage_usec");
-        Usage {
-            peak_memory: peak.and_then(|text| text.trim().parse().ok()),
-            cpu: cpu.map(Duration::from_micros),
-            out_of_memory: field(&self.path.join("memory.events"), "oom_kill").is_some_and(|kills| kills > 0),
-        }
+    /// How many processes the kernel has killed for the memory limit.
+    pub fn memory_kills(&self) -> u64 {
+        field(&self.path.join("memory.events"), "oom_kill").unwrap_or(0)
     }
 
     /// Removes the group, which must be empty.
@@ -151,8 +118,13 @@ impl Cgroup {
         remove(&self.path)
     }
 
-    /// Kills and removes what a dead predecessor of this worker left behind.
-    fn clear(&self) -> io::Result<()> {
+    /// Removes the groups that somebody made below this one; they must be empty.
+    pub fn remove_below(&self) -> io::Result<()> {
+        children(&self.path).iter().try_for_each(|path| remove(path))
+    }
+
+    /// Kills and removes what somebody who is dead left behind. Blocks.
+    pub fn clear(&self) -> io::Result<()> {
         self.kill()?;
         for _ in 0..100 {
             if self.is_empty() && self.remove().is_ok() {
@@ -164,7 +136,18 @@ impl Cgroup {
     }
 }
 
-/// The directory of the group that this process is in, from /proc/self/mountinfo and /proc/self/cgroup.
+/// The directory of the group that this process is in.
+///
+/// # Errors
+/// There is none.
+pub(super) fn own() -> io::Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let membership = fs::read_to_string("/proc/self/cgroup")?;
+    own_group(&mounts, &membership)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no cgroup v2 is mounted"))
+}
+
+/// From /proc/self/mountinfo and /proc/self/cgroup.
 fn own_group(mounts: &str, membership: &str) -> Option<PathBuf> {
     let group = membership.lines().find_map(|line| line.strip_prefix("0::"))?;
     mounts.lines().find_map(|line| {
@@ -176,21 +159,26 @@ fn own_group(mounts: &str, membership: &str) -> Option<PathBuf> {
     })
 }
 
-/// Hands the memory controller down to the attempts, if the host has it and lets us.
+/// Makes the memory controller available below our own group, if the host has it and lets us.
 ///
 /// A group that holds processes cannot hand controllers down (the root group can). If we are alone in ours, as a
-/// service with delegation is, we move into a group beside the attempts.
-fn delegate_memory(own: &Path, path: &Path) -> bool {
-    if delegate(own).is_err() {
-        let alone = fs::read_to_string(own.join("cgroup.procs"))
-            .is_ok_and(|processes| processes.trim() == std::process::id().to_string());
-        let offered = fs::read_to_string(own.join("cgroup.controllers"))
-            .is_ok_and(|controllers| controllers.split_ascii_whitespace().any(|name| name == "memory"));
-        if !(alone && offered && make_room(own).is_ok()) {
-            return false;
-        }
-    }
-    delegate(path).is_ok()
+/// service with delegation is, we move into a group beside the supervisors'.
+fn offer_memory(own: &Path) -> bool {
+    let alone = || {
+        fs::read_to_string(own.join("cgroup.procs"))
+            .is_ok_and(|processes| processes.trim() == std::process::id().to_string())
+    };
+    delegate(own).is_ok() || (alone() && offers_memory(own).unwrap_or(false) && make_room(own).is_ok())
+}
+
+/// Hands the memory controller on to the groups below this one, if it has it.
+pub(super) fn hand_down_memory(group: &Path) -> io::Result<()> {
+    if offers_memory(group)? { delegate(group) } else { Ok(()) }
+}
+
+fn offers_memory(group: &Path) -> io::Result<bool> {
+    let controllers = fs::read_to_string(group.join("cgroup.controllers"))?;
+    Ok(controllers.split_ascii_whitespace().any(|name| name == "memory"))
 }
 
 fn delegate(group: &Path) -> io::Result<()> {
@@ -204,7 +192,12 @@ fn make_room(own: &Path) -> io::Result<()> {
     delegate(own)
 }
 
-fn create_if_missing(path: &Path) -> io::Result<()> {
+/// Moves this process there; its children to come are born there.
+pub(super) fn enter(group: &Path) -> io::Result<()> {
+    fs::write(group.join("cgroup.procs"), "0")
+}
+
+pub(super) fn create_if_missing(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
@@ -261,31 +254,20 @@ mod tests {
 
     /// Plain files in place of the kernel's: what is written where, for controllers that a host may not have.
     #[test]
-    fn limits_and_counts_go_by_the_files_of_the_kernel() {
+    fn the_memory_controller_is_handed_down_where_there_is_one() {
         let own = std::env::temp_dir().join(format!("marabunta-cgroup-{}", std::process::id()));
-        let group = own.join("marabunta-files");
-        fs::create_dir_all(&group).unwrap();
-        fs::write(group.join("cgroup.kill"), "").unwrap();
-        let hierarchy = Hierarchy::open_below(&own, "files").unwrap();
-        assert!(hierarchy.has_memory());
-        let read = |path: &Path| fs::read_to_string(path).unwrap();
-        assert_eq!(read(&own.join("cgroup.subtree_control")), "+memory");
-        assert_eq!(read(&group.join("cgroup.subtree_control")), "+memory");
-
-        let attempt = hierarchy.create("1", Some(4096)).unwrap();
-        assert_eq!(read(&group.join("1/memory.max")), "4096");
-        let write = |name: &str, text: &str| fs::write(group.join("1").join(name), text).unwrap();
-        write("memory.peak", "8192\n");
-        write("memory.events", "low 0\noom 3\noom_kill 2\n");
-        write("cpu.stat", "usage_usec 1500\nuser_usec 1000\n");
-        write("cgroup.events", "populated 1\nfrozen 0\n");
-        let usage = attempt.usage();
-        assert_eq!(usage.peak_memory, Some(8192));
-        assert_eq!(usage.cpu, Some(Duration::from_micros(1500)));
-        assert!(usage.out_of_memory);
-        assert!(!attempt.is_empty());
-        attempt.kill().unwrap();
-        assert_eq!(read(&group.join("1/cgroup.kill")), "1");
+        let worker = own.join("worker");
+        fs::create_dir_all(&worker).unwrap();
+        fs::write(worker.join("cgroup.controllers"), "cpu pids\n").unwrap();
+        hand_down_memory(&worker).unwrap();
+        assert!(!worker.join("cgroup.subtree_control").exists());
+        fs::write(worker.join("cgroup.controllers"), "cpu memory pids\n").unwrap();
+        hand_down_memory(&worker).unwrap();
+        assert!(offer_memory(&own));
+        for group in [&own, &worker] {
+            assert_eq!(fs::read_to_string(group.join("cgroup.subtree_control")).unwrap(), "+memory");
+        }
+        assert!(hand_down_memory(&own.join("gone")).is_err());
         fs::remove_dir_all(&own).unwrap();
     }
 
@@ -297,13 +279,11 @@ mod tests {
             Err(why) => return eprintln!("not tested: no cgroup can be used: {why}"),
         };
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let attempt = hierarchy.create("old", None).unwrap();
-        fs::create_dir(attempt.path.join("nested")).unwrap();
-        let process = Process::from_child(child.id());
-        Cgroup { path: attempt.path.join("nested") }.adopt(process).unwrap();
-        assert_eq!(attempt.processes(), [process]);
-        drop(hierarchy);
-        assert!(attempt.path.exists(), "a worker that dies does not clean up");
+        let attempt = hierarchy.of(1);
+        fs::create_dir_all(attempt.path.join("nested")).unwrap();
+        fs::write(attempt.path.join("nested/cgroup.procs"), child.id().to_string()).unwrap();
+        assert_eq!(attempt.processes().iter().map(|process| process.pid).collect::<Vec<_>>(), [child.id()]);
+        std::mem::forget(hierarchy);
 
         let hierarchy = Hierarchy::open(&owner).unwrap();
         assert!(child.wait().unwrap().code().is_none(), "it was killed");

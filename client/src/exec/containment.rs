@@ -1,17 +1,17 @@
 //! How the processes of attempts are kept together on this host.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, set_child_subreaper};
+use rustix::process::Signal;
 
-use super::cgroup::{Cgroup, Hierarchy};
+use super::cgroup::Hierarchy;
+use super::environment::MARK;
+use super::handle::Handle;
 use super::process::{Process, Stat};
-use super::reaper::{PATIENCE, Reaper};
-
-/// The variable by which a process can be told to belong to an attempt: `<owner>/<worker's pid>-<number>`.
-const MARK: &str = "MARABUNTA_TREE";
 
 /// How long processes of a predecessor may take to die.
 const CLEAR_WAIT: Duration = Duration::from_secs(5);
@@ -19,21 +19,23 @@ const CLEAR_WAIT: Duration = Duration::from_secs(5);
 /// What keeps a tree together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// A cgroup v2 per attempt: nothing escapes.
+    /// A cgroup v2 per supervisor, beside what `Walk` does: a tree is killed at once however fast it grows, and its memory is limited as
+    /// a whole where the host lets us.
     Cgroup,
-    /// This process is made the sub-reaper of all it starts, and trees are found by walks over /proc: holds whoever
-    /// does not set out to escape (see the module `descendants`). Processes that do nothing but fork and end are hunted
-    /// down rather than stopped at once.
+    /// The supervisor is the sub-reaper of all it starts, and trees are found by walks over /proc. Nobody leaves, but processes
+    /// that do nothing but fork and end are hunted down rather than stopped at once.
     Walk,
 }
 
 /// Made once per worker and shared by all its attempts.
 #[derive(Debug)]
 pub struct Containment {
+    /// Dropped before the hierarchy, whose groups are empty only then.
+    idle: Mutex<Vec<Handle>>,
     owner: String,
+    program: PathBuf,
     hierarchy: Option<Hierarchy>,
-    reaper: Option<Reaper>,
-    attempts: AtomicU64,
+    supervisors: AtomicU64,
 }
 
 /// Why commands cannot be contained.
@@ -45,8 +47,6 @@ pub enum ContainmentError {
     Owner(String),
     #[error("no cgroup can be used: {0}")]
     Cgroup(io::Error),
-    #[error("this process could not be made a sub-reaper: {0}")]
-    SubReaper(io::Error),
     #[error("processes of an earlier worker with the owner {owner:?} cannot be killed: {pids:?}")]
     Leftovers { owner: String, pids: Vec<u32> },
 }
@@ -58,13 +58,16 @@ impl Containment {
     /// it. Whatever an earlier process with this owner left running is killed here, so that nothing runs
     /// twice after a crash. Blocks, for seconds if there is much to kill.
     ///
+    /// `program`: the binary `marabunta`, of this version, which is started as supervisor.
+    ///
     /// # Errors
     /// [`ContainmentError`]; never because there is no cgroup.
-    pub fn detect(owner: &str) -> Result<Self, ContainmentError> {
-        match Self::with(Method::Cgroup, owner) {
+    pub fn detect(owner: &str, program: impl Into<PathBuf>) -> Result<Self, ContainmentError> {
+        let program = program.into();
+        match Self::with(Method::Cgroup, owner, program.clone()) {
             Err(ContainmentError::Cgroup(why)) => {
                 tracing::info!(%why, "no cgroup can be used; process trees are found by walks over /proc");
-                Self::with(Method::Walk, owner)
+                Self::with(Method::Walk, owner, program)
             }
             other => other,
         }
@@ -74,7 +77,7 @@ impl Containment {
     ///
     /// # Errors
     /// [`ContainmentError`].
-    pub fn with(method: Method, owner: &str) -> Result<Self, ContainmentError> {
+    pub fn with(method: Method, owner: &str, program: impl Into<PathBuf>) -> Result<Self, ContainmentError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if owner.is_empty() || owner.len() > 64 || owner.starts_with('.') || !owner.chars().all(allowed) {
             return Err(ContainmentError::Owner(owner.into()));
@@ -83,14 +86,14 @@ impl Containment {
             Method::Cgroup => Some(Hierarchy::open(owner).map_err(ContainmentError::Cgroup)?),
             Method::Walk => None,
         };
-        if method == Method::Walk {
-            let own = rustix::process::getpid();
-            set_child_subreaper(Some(own)).map_err(|error| ContainmentError::SubReaper(error.into()))?;
-        }
-        clear(owner)?;
-        // Process 1 of a container inherits the orphans whether it asked for them or not.
-        let reaper = (method == Method::Walk || std::process::id() == 1).then(Reaper::default);
-        Ok(Self { owner: owner.into(), hierarchy, reaper, attempts: AtomicU64::new(0) })
+        clear(owner, &format!("{owner}/"))?;
+        Ok(Self {
+            idle: Mutex::default(),
+            owner: owner.into(),
+            program: program.into(),
+            hierarchy,
+            supervisors: AtomicU64::new(0),
+        })
     }
 
     /// For the log and the worker's Hello.
@@ -103,35 +106,47 @@ impl Containment {
         self.hierarchy.as_ref().is_some_and(Hierarchy::has_memory)
     }
 
-    /// A name for one more attempt, and the variable that marks its processes.
-    pub(super) fn next_mark(&self) -> (String, (String, String)) {
-        let number = self.attempts.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{number}", std::process::id());
-        let mark = (MARK.to_string(), format!("{}/{name}", self.owner));
-        (name, mark)
-    }
-
-    pub(super) fn cgroup(&self, name: &str, memory: Option<u64>) -> io::Result<Option<Cgroup>> {
-        self.hierarchy.as_ref().map(|hierarchy| hierarchy.create(name, memory)).transpose()
-    }
-
-    pub(super) fn reaper(&self) -> Option<&Reaper> {
-        self.reaper.as_ref()
-    }
-
-    /// Collects the zombies of orphans for as long as it is polled; never returns.
-    pub(super) async fn keep_reaping(&self) {
-        let Some(reaper) = &self.reaper else { return std::future::pending().await };
-        loop {
-            tokio::time::sleep(PATIENCE).await;
-            reaper.sweep(Instant::now());
+    /// One that is idle, or a new one.
+    ///
+    /// # Errors
+    /// The host could not start it.
+    pub(super) fn supervisor(&self) -> io::Result<Handle> {
+        if let Some(idle) = self.idle().pop() {
+            return Ok(idle);
         }
+        let number = self.supervisors.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{}/{}-{number}", self.owner, std::process::id());
+        Handle::start(&self.program, mark, self.hierarchy.as_ref().map(Hierarchy::path))
+    }
+
+    /// It has served its attempt. Those that are idle for long end by themselves; the last to come is the first to go again.
+    pub(super) fn release(&self, supervisor: Handle) {
+        self.idle().push(supervisor);
+    }
+
+    /// Kills what a supervisor that is dead has left.
+    pub(super) async fn clear(&self, supervisor: Handle) {
+        let (owner, mark) = (self.owner.clone(), supervisor.mark().to_owned());
+        let group = self.hierarchy.as_ref().map(|hierarchy| hierarchy.of(supervisor.number()));
+        let work = tokio::task::spawn_blocking(move || {
+            if let Some(Err(error)) = group.map(|group| group.clear()) {
+                tracing::warn!(%error, "the cgroup of a supervisor stays until the worker's next start");
+            }
+            clear(&owner, &mark)
+        });
+        if let Err(error) = work.await.expect("clearing does not panic, and is not dropped by the runtime") {
+            tracing::error!(%error, "failed to kill what a supervisor left");
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Handle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Kills every process that carries a mark of this owner.
-fn clear(owner: &str) -> Result<(), ContainmentError> {
-    let prefix = format!("{MARK}={owner}/");
+/// Kills every process with a mark that starts like this. Blocks.
+fn clear(owner: &str, mark: &str) -> Result<(), ContainmentError> {
+    let prefix = format!("{MARK}={mark}");
     let deadline = Instant::now() + CLEAR_WAIT;
     loop {
         let is_marked = |entry: &[u8]| entry.starts_with(prefix.as_bytes());

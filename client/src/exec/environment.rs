@@ -6,15 +6,14 @@ use std::ffi::OsString;
 use super::account::Account;
 use super::command::Command;
 
+/// The variable by which a process can be told to belong to a worker: `<owner>/<number of the supervisor>`.
+pub(super) const MARK: &str = "MARABUNTA_TREE";
+
 /// Where programs are looked for unless the command says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The base, what the command brings, and the mark of its tree, which wins over both.
-pub(super) fn build(
-    command: &Command,
-    account: &Account,
-    mark: &(String, String),
-) -> BTreeMap<OsString, OsString> {
+pub(super) fn build(command: &Command, account: &Account, mark: &str) -> BTreeMap<OsString, OsString> {
     let mut env: BTreeMap<OsString, OsString> = BTreeMap::from([
         ("PATH".into(), PATH.into()),
         ("HOME".into(), account.home.clone().into()),
@@ -22,6 +21,6 @@ pub(super) fn build(
         ("LOGNAME".into(), account.name.clone().into()),
     ]);
     env.extend(command.env.iter().map(|(key, value)| (key.into(), value.into())));
-    env.insert(mark.0.clone().into(), mark.1.clone().into());
+    env.insert(MARK.into(), mark.into());
     env
 }

@@ -1,10 +1,8 @@
 //! How a command ended, and the exit code that stands for it.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::StartError;
+use super::start::StartError;
 
 /// The end of an attempt and what it used.
 #[derive(Debug)]
@@ -16,10 +14,8 @@ pub struct Exit {
     pub output_bytes: u64,
     /// Whether some of them were left out.
     pub truncated: bool,
-    /// Bytes at the peak, of the whole tree; known only from a cgroup with the memory controller.
-    pub peak_memory: Option<u64>,
-    /// CPU time, user and system, of the whole tree; known only from a cgroup.
-    pub cpu: Option<Duration>,
+    /// CPU time, user and system, of all processes of the tree that were waited for.
+    pub cpu: Duration,
     /// Whether the kernel killed a process of the tree for [`memory`](super::Limits::memory); known only from a
     /// cgroup with the memory controller.
     pub out_of_memory: bool,
@@ -35,8 +31,7 @@ impl Exit {
             elapsed: Duration::ZERO,
             output_bytes: 0,
             truncated: false,
-            peak_memory: None,
-            cpu: None,
+            cpu: Duration::ZERO,
             out_of_memory: false,
             survivors: 0,
         }
@@ -54,8 +49,10 @@ pub enum Ending {
     TimedOut,
     /// Killed, with its tree, on request; or not started, because the request came first.
     Cancelled,
-    /// It never ran.
-    NotStarted(StartError),
+    /// It never ran. `code` says why in the way of shells, `error` in words.
+    NotStarted { code: i32, error: String },
+    /// Something killed its supervisor, and the tree was killed for it. How far it had come nobody knows.
+    Lost,
 }
 
 impl Ending {
@@ -67,7 +64,8 @@ impl Ending {
             Self::Signalled(signal) => 128 + signal,
             Self::TimedOut => 124,
             Self::Cancelled => 130,
-            Self::NotStarted(error) => error.code(),
+            Self::NotStarted { code, .. } => *code,
+            Self::Lost => 125,
         }
     }
 
@@ -77,13 +75,9 @@ impl Ending {
     }
 }
 
-impl From<ExitStatus> for Ending {
-    fn from(status: ExitStatus) -> Self {
-        match (status.code(), status.signal()) {
-            (Some(code), _) => Self::Exited(code),
-            (None, Some(signal)) => Self::Signalled(signal),
-            (None, None) => unreachable!("wait returned a process that has neither exited nor been killed"),
-        }
+impl From<StartError> for Ending {
+    fn from(error: StartError) -> Self {
+        Self::NotStarted { code: error.code(), error: error.to_string() }
     }
 }
 
@@ -94,14 +88,15 @@ mod tests {
     #[test]
     fn every_ending_has_the_code_that_shells_give_it() {
         let rows = [
-            (Ending::from(ExitStatus::from_raw(0)), 0),
-            (Ending::from(ExitStatus::from_raw(3 << 8)), 3),
-            (Ending::from(ExitStatus::from_raw(9)), 137),
-            (Ending::from(ExitStatus::from_raw(11 | 0x80)), 139),
+            (Ending::Exited(0), 0),
+            (Ending::Exited(3), 3),
+            (Ending::Signalled(9), 137),
+            (Ending::Signalled(11), 139),
             (Ending::TimedOut, 124),
             (Ending::Cancelled, 130),
-            (Ending::NotStarted(StartError::NotFound { program: "x".into() }), 127),
-            (Ending::NotStarted(StartError::NotExecutable { program: "x".into() }), 126),
+            (StartError::NotFound { program: "x".into() }.into(), 127),
+            (StartError::NotExecutable { program: "x".into() }.into(), 126),
+            (Ending::Lost, 125),
         ];
         for (ending, code) in rows {
             assert_eq!(ending.code(), code, "{ending:?}");

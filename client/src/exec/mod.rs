@@ -3,7 +3,7 @@
 //! ```text
 //! HandlerConfig + payload --.                                     .--> Piece, Piece, .. (output, bounded channel)
 //!                            >-- Command --> run(.., Containment) -+
-//! FreeCommand (payload) ----'                                     '--> Exit (how it ended, what it used)
+//! FreeCommand (payload) ----'          supervisor, a process      '--> Exit (how it ended, what it used)
 //! ```
 //!
 //! What always holds:
@@ -21,20 +21,18 @@ mod account;
 mod cgroup;
 mod command;
 mod containment;
-mod descendants;
 mod environment;
 mod exit;
 mod free_command;
+mod handle;
 mod handler;
 mod output;
-mod pipes;
 mod process;
 mod quantity;
-mod reaper;
 mod run;
 mod start;
+pub mod supervisor;
 mod template;
-mod tree;
 
 pub use account::{AccountError, UserSpec};
 pub use command::{Command, CommandError, Limits};
@@ -45,5 +43,4 @@ pub use handler::{HandlerConfig, HandlerError, StdinSource};
 pub use output::Piece;
 pub use quantity::{ByteSize, QuantityError, Span};
 pub use run::run;
-pub use start::StartError;
 pub use template::{ArgumentTemplate, TemplateError};

@@ -11,10 +11,9 @@
 //! limit (and eight bytes per change between standard output and error); under a fast one it is that of the tail.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 /// Bytes in a piece at most.
 pub(super) const PIECE: usize = 16 * 1024;
@@ -95,10 +94,6 @@ impl Output {
         let piece = self.head.pop();
         self.due = (!self.head.is_empty()).then(|| now + BATCH);
         piece
-    }
-
-    pub fn is_waiting(&self) -> bool {
-        !self.head.is_empty()
     }
 
     pub fn total(&self) -> u64 {

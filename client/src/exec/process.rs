@@ -18,8 +18,6 @@ pub(super) struct Process {
 pub(super) struct Stat {
     pub process: Process,
     pub parent: u32,
-    pub group: u32,
-    pub session: u32,
     /// It has ended, and waits for its parent to ask for its status.
     pub zombie: bool,
 }
@@ -35,8 +33,6 @@ impl Stat {
         Some(Self {
             process: Process { pid, started: number(22)? },
             parent: number(4)? as u32,
-            group: number(5)? as u32,
-            session: number(6)? as u32,
             zombie: matches!(fields[0], "Z" | "X" | "x"),
         })
     }
@@ -53,20 +49,7 @@ pub(super) fn numbers() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// The numbers that processes may have that were forked since this one was: few, where those of all processes are many. `None` when the numbers
-/// have started over, or so many were given meanwhile that looking at all processes is less.
-pub(super) fn numbers_since(pid: u32) -> Option<impl Iterator<Item = u32>> {
-    // proc(5): the last field is the number given most recently.
-    let latest = fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().last()?.parse().ok()?;
-    (pid <= latest && latest - pid <= 1000).then(|| pid + 1..=latest)
-}
-
 impl Process {
-    /// A child that has not been waited for, so that its number still means it.
-    pub fn from_child(pid: u32) -> Self {
-        Stat::read(pid).map_or(Self { pid, started: 0 }, |stat| stat.process)
-    }
-
     /// Sends the signal to this process and no other. It may be gone by now, or not be ours to signal.
     pub fn signal(self, signal: Signal) {
         let Some(fd) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return };

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use nix::errno::Errno;
-use tokio::process::Child;
 
 use super::account::{Account, AccountError};
 use super::command::{Command, CommandError};
@@ -50,11 +49,7 @@ impl StartError {
 ///
 /// When the worker is root and the command's user is another, the standard library drops all supplementary groups
 /// and sets group and user; the groups that the user has beside that one are not given.
-pub(super) fn start(
-    command: &Command,
-    account: &Account,
-    mark: &(String, String),
-) -> Result<Child, StartError> {
+pub(super) fn start(command: &Command, account: &Account, mark: &str) -> Result<Child, StartError> {
     let env = environment::build(command, account, mark);
     let cwd = working_directory(command, account)?;
     let mut process = std::process::Command::new(find(&command.argv[0], &env));
@@ -72,14 +67,12 @@ pub(super) fn start(
         std::os::unix::process::CommandExt::gid(&mut process, gid.as_raw());
         std::os::unix::process::CommandExt::uid(&mut process, uid.as_raw());
     }
-    let mut process = tokio::process::Command::from(process);
-    process.kill_on_drop(true).spawn().map_err(|error| explain(error, command, account, &env))
+    process.spawn().map_err(|error| explain(error, command, account, &env))
 }
 
 /// Where the command's own path has the program; its name where it does not, for the host to say what is wrong.
 ///
-/// With a name and a path of its own the standard library has to fork, which copies the page tables of the whole worker; with the program's
-/// place it need not.
+/// With a name and a path of its own the standard library has to fork, which costs more than not to; with the program's place it need not.
 fn find(program: &str, env: &BTreeMap<OsString, OsString>) -> PathBuf {
     let path = env.get(std::ffi::OsStr::new("PATH")).filter(|_| !program.contains('/'));
     let mut places =

@@ -142,8 +142,10 @@ pub fn settle(
         token: connection.token,
         insecure: connection.insecure || file.insecure,
     };
-    let mut builder =
-        Worker::builder(name, spool).allow_exec(args.allow_exec || file.allow_exec.unwrap_or(false));
+    let mut builder = Worker::builder(name, spool)
+        .allow_exec(args.allow_exec || file.allow_exec.unwrap_or(false))
+        // This very file, also when another version has been put in its place.
+        .supervisor("/proc/self/exe");
     for server in servers {
         builder = builder.server(connect::Config { server, ..connection.clone() });
     }

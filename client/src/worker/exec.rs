@@ -76,7 +76,8 @@ fn end(exit: Exit) -> Result<Completion, Failure> {
         Ending::TimedOut => failure(FailureKind::TimedOut, "took longer than its handler allows".to_owned()),
         Ending::Cancelled => failure(FailureKind::Cancelled, String::new()),
         // 125: the host failed, which may pass. All else would fail again.
-        Ending::NotStarted(error) if code == 125 => failure(FailureKind::Failed, error.to_string()),
-        Ending::NotStarted(error) => failure(FailureKind::Rejected, error.to_string()),
+        Ending::NotStarted { code: 125, error } => failure(FailureKind::Failed, error),
+        Ending::NotStarted { error, .. } => failure(FailureKind::Rejected, error),
+        Ending::Lost => failure(FailureKind::Lost, "something killed its supervisor".to_owned()),
     })
 }

@@ -147,6 +147,7 @@ fn end(result: Result<Completion, Failure>, halt: Option<Halt>, printed: Printed
             failed(Outcome::TimedOut, Some(124), error)
         }
         (None, FailureKind::TimedOut) => failed(Outcome::TimedOut, Some(124), failure.error),
+        (None, FailureKind::Lost) => failed(Outcome::Lost, None, failure.error),
         (None, FailureKind::Failed | FailureKind::Cancelled) => {
             failed(Outcome::Failed, failure.exit_code.or(Some(1)), failure.error)
         }
@@ -212,6 +213,7 @@ mod tests {
             ),
             (err(FailureKind::Cancelled), timeout, Outcome::TimedOut, Some(124), "took longer than 1m 30s"),
             (err(FailureKind::TimedOut), None, Outcome::TimedOut, Some(124), "e"),
+            (err(FailureKind::Lost), None, Outcome::Lost, None, "e"),
             (err(FailureKind::Rejected), cancel, Outcome::Rejected, Some(126), "e"),
         ];
         for (at, (result, halt, outcome, code, error)) in table.into_iter().enumerate() {

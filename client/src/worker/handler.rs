@@ -75,6 +75,8 @@ pub enum FailureKind {
     Cancelled,
     /// It cannot work here, and trying again would not help.
     Rejected,
+    /// Something on this host broke it off: it is tried again without spending a retry.
+    Lost,
 }
 
 impl Failure {

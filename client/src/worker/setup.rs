@@ -80,6 +80,7 @@ pub struct Builder {
     handlers: Vec<(String, Arc<dyn Handler>)>,
     commands: Vec<(String, HandlerConfig)>,
     allow_exec: bool,
+    supervisor: PathBuf,
 }
 
 /// A worker that is ready to run. Its spool is locked from here on.
@@ -128,6 +129,7 @@ impl Worker {
             handlers: Vec::new(),
             commands: Vec::new(),
             allow_exec: false,
+            supervisor: "marabunta".into(),
         }
     }
 
@@ -233,6 +235,12 @@ impl Builder {
         self
     }
 
+    /// The binary `marabunta` of this version, through which commands are started; the one in `PATH` unless set.
+    pub fn supervisor(mut self, program: impl Into<PathBuf>) -> Self {
+        self.supervisor = program.into();
+        self
+    }
+
     /// Checks everything, locks and reads the spool, and kills what a worker that died left running. Blocks; needs a tokio runtime.
     pub fn build(mut self) -> Result<Worker, StartError> {
         self.check()?;
@@ -241,7 +249,8 @@ impl Builder {
         let commands = std::mem::take(&mut self.commands);
         let mut all = std::mem::take(&mut self.handlers);
         if self.allow_exec || !commands.is_empty() {
-            let containment = Arc::new(Containment::detect(&owner(&self.name, &self.spool))?);
+            let containment =
+                Arc::new(Containment::detect(&owner(&self.name, &self.spool), &self.supervisor)?);
             all.extend(commands.into_iter().map(|(name, config)| {
                 let handler: Arc<dyn Handler> =
                     Arc::new(Template { config, containment: containment.clone() });

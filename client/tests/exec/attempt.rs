@@ -10,6 +10,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// The binary that supervises.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_marabunta");
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A word that no other test, and no other run of this one, has.
@@ -19,7 +22,7 @@ pub fn unique() -> String {
 
 /// The containments that this host allows.
 pub fn containments() -> Vec<Arc<Containment>> {
-    let open = |method| match Containment::with(method, &unique()) {
+    let open = |method| match Containment::with(method, &unique(), PROGRAM) {
         Err(ContainmentError::Cgroup(why)) => {
             eprintln!("not tested under a cgroup: {why}");
             None
@@ -30,7 +33,7 @@ pub fn containments() -> Vec<Arc<Containment>> {
 }
 
 pub fn any_containment() -> Arc<Containment> {
-    Arc::new(Containment::detect(&unique()).expect("a containment"))
+    Arc::new(Containment::detect(&unique(), PROGRAM).expect("a containment"))
 }
 
 /// `sh -c script` with its scratch directory as working directory.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use marabunta::exec::{Command, Ending, StartError};
+use marabunta::exec::{Command, Ending};
 
 use crate::attempt::{any_containment, command, containments, ended, sh};
 
@@ -38,7 +38,7 @@ async fn endings_have_the_exit_codes_of_shells() {
 async fn a_missing_directory_is_not_taken_for_a_missing_program() {
     let command = Command { cwd: Some("/no/such/directory".into()), ..sh("true") };
     let ended = ended(&any_containment(), command).await;
-    let Ending::NotStarted(error @ StartError::WorkingDirectory { .. }) = ended.exit.ending else {
+    let Ending::NotStarted { code: 126, error } = ended.exit.ending else {
         panic!("{ended:?}");
     };
     assert!(error.to_string().contains("\"/no/such/directory\""));
@@ -69,7 +69,7 @@ async fn a_program_is_looked_up_in_the_path_of_the_command() {
     let mut command = command(&["sh", "-c", "exit 0"]);
     command.env.insert("PATH".into(), "/no/such/directory".into());
     let ended = ended(&any_containment(), command).await;
-    assert!(matches!(ended.exit.ending, Ending::NotStarted(StartError::NotFound { .. })), "{ended:?}");
+    assert!(matches!(ended.exit.ending, Ending::NotStarted { code: 127, .. }), "{ended:?}");
 }
 
 #[tokio::test]

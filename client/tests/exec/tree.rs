@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use marabunta::exec::{Command, Containment, Ending, Method};
+use marabunta::exec::{Containment, Ending, Method};
 
 use crate::attempt::{
-    Attempt, Scratch, Tag, any_containment, containments, ended, is_alive, sh, unique, until,
+    Attempt, PROGRAM, Scratch, Tag, any_containment, containments, ended, is_alive, sh, unique, until,
 };
 
 const NOBODY: [u32; 0] = [];
@@ -176,7 +176,7 @@ async fn attempts_beside_each_other_are_told_apart() {
 
 #[tokio::test]
 async fn an_orphan_that_ends_by_itself_does_not_stay_a_zombie() {
-    let containment = std::sync::Arc::new(Containment::with(Method::Walk, &unique()).unwrap());
+    let containment = std::sync::Arc::new(Containment::with(Method::Walk, &unique(), PROGRAM).unwrap());
     let mut attempt = Attempt::start(&containment, sh("(setsid sh -c 'echo $$' &); exec sleep 1000"));
     let orphan = attempt.lines(1).await.remove(0);
     until(|| !std::path::Path::new("/proc").join(&orphan).exists()).await;
@@ -233,7 +233,7 @@ fn a_worker_kills_what_its_dead_predecessor_left_running() {
         .env("MARABUNTA_TREE", format!("{owner}-2/1-0"))
         .spawn()
         .unwrap();
-    Containment::with(Method::Walk, &owner).unwrap();
+    Containment::with(Method::Walk, &owner, PROGRAM).unwrap();
     assert!(leftover.wait().unwrap().code().is_none(), "it was killed");
     assert!(stranger.try_wait().unwrap().is_none(), "another worker's process is left alone");
     stranger.kill().unwrap();
@@ -243,15 +243,53 @@ fn a_worker_kills_what_its_dead_predecessor_left_running() {
 #[test]
 fn an_owner_must_be_a_name() {
     for owner in ["", ".", "..", ".a", "a/b", "a b", "a\n", "ä", &"x".repeat(65)] {
-        let error = Containment::detect(owner).unwrap_err().to_string();
+        let error = Containment::detect(owner, PROGRAM).unwrap_err().to_string();
         assert!(error.contains(&format!("{owner:?}")), "{error}");
     }
 }
 
 #[tokio::test]
-async fn cpu_time_is_counted_where_there_is_a_cgroup() {
+async fn cpu_time_of_the_whole_tree_is_counted() {
     for containment in containments() {
-        let ended = ended(&containment, Command { argv: vec!["true".into()], ..Command::default() }).await;
-        assert_eq!(ended.exit.cpu.is_some(), containment.method() == Method::Cgroup);
+        let busy = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
+        let ended = ended(&containment, sh(&format!("sh -c '{busy}'; true"))).await;
+        assert!(!ended.exit.cpu.is_zero(), "{:?}", containment.method());
+    }
+}
+
+#[tokio::test]
+async fn a_supervisor_serves_one_attempt_after_another() {
+    for containment in containments() {
+        let parent = |ended: &crate::attempt::Ended| ended.text().trim().to_owned();
+        let first = ended(&containment, sh("echo $PPID")).await;
+        let second = ended(&containment, sh("echo $PPID; exit 3")).await;
+        assert_eq!(parent(&first), parent(&second), "{:?}", containment.method());
+        assert_eq!(second.exit.ending.code(), 3);
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_supervisor_ran_is_killed_and_told_to_be_lost() {
+    for containment in containments() {
+        let mut command = sh("(setsid sleep 1000 &); echo $PPID; sleep 1000");
+        let tag = Tag::put_on(&mut command);
+        let mut attempt = Attempt::start(&containment, command);
+        let supervisor: i32 = attempt.lines(1).await[0].parse().unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL)
+            .unwrap();
+        let end = attempt.end().await;
+        assert!(matches!(end.exit.ending, Ending::Lost), "{end:?}");
+        assert_eq!(tag.alive(), NOBODY, "{:?}", containment.method());
+        // The next one is served by another.
+        assert_eq!(ended(&containment, sh("exit 4")).await.exit.ending.code(), 4);
+    }
+}
+
+#[tokio::test]
+async fn a_supervisor_minds_no_signal_that_stops_a_daemon() {
+    for containment in containments() {
+        let script = "for s in INT TERM HUP; do kill -$s $PPID; done; echo still; sleep 0.05; exit 5";
+        let ended = ended(&containment, sh(script)).await;
+        assert_eq!((ended.exit.ending.code(), ended.text()), (5, "still\n".to_owned()));
     }
 }

@@ -293,7 +293,7 @@ pub async fn released(spool: &Path) {
 
 /// A worker `w` with two slots that knows this server.
 pub fn worker(server: &Server, spool: &Path) -> Builder {
-    Worker::builder("w", spool).server(server.config()).slots(2)
+    Worker::builder("w", spool).server(server.config()).slots(2).supervisor(env!("CARGO_BIN_EXE_marabunta"))
 }
 
 /// An attempt of the run before the slash; the whole is its lease.

@@ -1,0 +1,278 @@
+//! One attempt of a command, from its start until nothing of it is left.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Resource, Rlimit, prlimit};
+
+use super::channel::{Channel, wait_for};
+use super::frame::{Ask, Start, Word};
+use super::pipes::Pipes;
+use super::tree::Tree;
+use crate::exec::account::Account;
+use crate::exec::command::Command;
+use crate::exec::exit::{Ending, Exit};
+use crate::exec::output::Piece;
+use crate::exec::start::{StartError, start};
+
+/// How long the pipes are read after the main process has ended, if a descendant keeps them open; and once more after
+/// that one was killed, if somebody outside of the tree does.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// How long processes may take to die of SIGKILL. Long, because on a host that is overloaded a large tree takes its time;
+/// only what hangs in the kernel ever takes it all.
+const KILL_WAIT: Duration = Duration::from_secs(30);
+
+/// The pause between two rounds of SIGKILL, doubled up to the longest: a tree that dies needs few, one that breeds many.
+const ROUND: Duration = Duration::from_millis(1);
+const LONGEST_ROUND: Duration = Duration::from_millis(100);
+
+/// A command that has been started.
+pub(super) struct Attempt {
+    main: Pid,
+    tree: Tree,
+    pipes: Pipes,
+    started: Instant,
+    timeout: Option<Instant>,
+    kill_grace: Duration,
+    phase: Phase,
+    /// How the main process ended.
+    ended: Option<Ending>,
+    /// Why it was stopped, if it was.
+    stopped: Option<Ending>,
+    survivors: usize,
+    notes: Vec<String>,
+    cpu_before: Duration,
+}
+
+/// What is waited for, and until when.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// The main process.
+    Running,
+    /// Everybody has got SIGTERM.
+    Terminating(Instant),
+    /// The main process has ended; others may write their last words.
+    Lingering(Instant),
+    /// Everybody gets SIGKILL in rounds: the next one, the pause after it, and when to give up.
+    Killing { round: Instant, pause: Duration, until: Instant },
+    /// Nobody is left; what is in the pipes is read.
+    Draining(Instant),
+}
+
+impl Attempt {
+    /// Starts the command, or says why not.
+    pub fn start(ask: Start, mark: &str, mut tree: Tree) -> Result<Self, (Exit, Tree)> {
+        let now = Instant::now();
+        let refused = |error: StartError, tree: Tree| (Exit::without_start(error.into()), tree);
+        let command = match Command::try_from(ask) {
+            Ok(command) => command,
+            Err(error) => return Err(refused(error.into(), tree)),
+        };
+        let unlimited = match tree.limit_memory(command.limits.memory) {
+            Ok(unlimited) => unlimited,
+            Err(error) => return Err(refused(StartError::Host(error), tree)),
+        };
+        let cpu_before = children_cpu();
+        let started = Account::look_up(command.user.as_ref())
+            .map_err(StartError::from)
+            .and_then(|account| start(&command, &account, mark));
+        let mut child = match started {
+            Ok(child) => child,
+            Err(error) => return Err(refused(error, tree)),
+        };
+        let main = Pid::from_raw(child.id().cast_signed());
+        let mut notes = Vec::new();
+        if let Some(Err(error)) = unlimited.map(|bytes| limit_address_space(main, bytes)) {
+            notes.push(format!("the memory limit could not be set: {error}"));
+        }
+        let pipes = Pipes::new(&mut child, command.stdin, command.limits.output);
+        let pipes = pipes.expect("a pipe that was just made can be made non-blocking");
+        Ok(Self {
+            main,
+            tree,
+            pipes,
+            started: now,
+            timeout: command.timeout.and_then(|timeout| now.checked_add(timeout)),
+            kill_grace: command.limits.kill_grace,
+            phase: Phase::Running,
+            ended: None,
+            stopped: None,
+            survivors: 0,
+            notes,
+            cpu_before,
+        })
+    }
+
+    /// A remark for whoever reads the output.
+    pub fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
+
+    /// 1. The main process runs until it ends, its time is up, or the daemon cancels it. In the latter two cases the whole tree
+    ///    gets SIGTERM, and after the grace SIGKILL.
+    /// 2. When the main process has ended by itself, descendants that keep its output open have half a second to end;
+    ///    then everything that is left is killed. A command that means to leave a daemon behind must hand it to the
+    ///    host's service manager.
+    ///
+    /// Returns when nothing of it is left; the output may wait still.
+    pub fn serve(&mut self, channel: &mut Channel, mut children: &UnixStream) -> io::Result<Ending> {
+        loop {
+            while let Some(ask) = channel.hear()? {
+                if matches!(ask, Ask::Cancel(_)) && matches!(self.phase, Phase::Running) {
+                    self.stop(Ending::Cancelled);
+                }
+            }
+            if channel.is_closed() && !matches!(self.phase, Phase::Killing { .. } | Phase::Draining(_)) {
+                self.stopped = Some(Ending::Cancelled);
+                self.phase = killing();
+            }
+            let now = Instant::now();
+            self.pipes.serve(now);
+            if self.advance(now) {
+                self.pipes.close();
+                return Ok(self.ending());
+            }
+            self.hand_on(channel, now);
+            self.wait(channel, children)?;
+            // One byte per child that ended, or several: only that there were some counts.
+            while io::Read::read(&mut children, &mut [0; 64]).is_ok_and(|count| count == 64) {}
+        }
+    }
+
+    /// Hands over the rest of the output and the end. Here alone the daemon is waited for, as long as it is there: before, a daemon
+    /// that does not listen delays neither the command nor time-out nor cancellation.
+    pub fn finish(mut self, channel: &mut Channel, ending: Ending) -> io::Result<Tree> {
+        let settled = self.tree.settle();
+        let out_of_memory = match settled {
+            Ok(out_of_memory) => out_of_memory,
+            Err(error) => {
+                self.notes.push(format!("its cgroup cannot be used again: {error}"));
+                false
+            }
+        };
+        if self.survivors > 0 {
+            let left = self.survivors;
+            self.notes.push(format!("{left} processes did not die of SIGKILL and are left behind"));
+        }
+        if out_of_memory {
+            self.notes.push("the kernel killed a process for the memory limit".into());
+        }
+        let exit = Exit {
+            ending,
+            elapsed: self.started.elapsed(),
+            output_bytes: self.pipes.output.total(),
+            truncated: self.pipes.output.is_truncated(),
+            cpu: children_cpu().saturating_sub(self.cpu_before),
+            out_of_memory,
+            survivors: self.survivors,
+        };
+        let notes = self.notes.into_iter().map(Piece::Note);
+        for piece in self.pipes.output.into_rest().chain(notes) {
+            channel.settle()?;
+            channel.say(piece.into());
+        }
+        channel.settle()?;
+        channel.say(Word::End(exit.into()));
+        Ok(self.tree)
+    }
+
+    /// Looks who has ended and goes on to the next phase if it is time; true after the last.
+    fn advance(&mut self, now: Instant) -> bool {
+        let reaped = self.tree.reap(self.main);
+        self.ended = self.ended.take().or(reaped.main);
+        if reaped.nobody && !matches!(self.phase, Phase::Draining(_)) {
+            self.survivors = 0;
+            self.drain(now);
+        }
+        match self.phase {
+            Phase::Running if self.ended.is_some() => self.phase = Phase::Lingering(now + DRAIN),
+            Phase::Running if self.timeout.is_some_and(|at| at <= now) => self.stop(Ending::TimedOut),
+            Phase::Terminating(until) if until <= now => self.phase = killing(),
+            _ => {}
+        }
+        if let Phase::Lingering(until) = self.phase
+            && (until <= now || !self.pipes.is_open())
+        {
+            self.phase = killing();
+        }
+        if let Phase::Killing { round, pause, until } = self.phase
+            && round <= now
+        {
+            self.survivors = self.tree.kill();
+            self.phase = Phase::Killing { round: now + pause, pause: (pause * 2).min(LONGEST_ROUND), until };
+            if until <= now {
+                self.drain(now);
+            }
+        }
+        matches!(self.phase, Phase::Draining(until) if until <= now || !self.pipes.is_open())
+    }
+
+    fn stop(&mut self, why: Ending) {
+        self.stopped = Some(why);
+        self.tree.terminate();
+        self.phase = Phase::Terminating(Instant::now() + self.kill_grace);
+    }
+
+    fn drain(&mut self, now: Instant) {
+        self.pipes.close_input();
+        self.pipes.serve(now);
+        self.phase = Phase::Draining(now + DRAIN);
+    }
+
+    /// Passes a piece on if one is due and the daemon has taken the last.
+    fn hand_on(&mut self, channel: &mut Channel, now: Instant) {
+        channel.flush();
+        let output = &mut self.pipes.output;
+        while channel.is_ready() && output.due(now).is_some_and(|due| due <= now) {
+            let Some(piece) = output.next_piece(now) else { return };
+            channel.say(piece.into());
+        }
+    }
+
+    fn wait(&self, channel: &Channel, children: &UnixStream) -> io::Result<()> {
+        let phase = match self.phase {
+            Phase::Running => self.timeout,
+            Phase::Terminating(until) | Phase::Lingering(until) | Phase::Draining(until) => Some(until),
+            Phase::Killing { round, .. } => Some(round),
+        };
+        let now = Instant::now();
+        let output = self.pipes.output.due(now).filter(|_| channel.is_ready());
+        let patience = phase.into_iter().chain(output).min().map(|at| at.saturating_duration_since(now));
+        let mut fds = vec![PollFd::new(children, PollFlags::IN)];
+        if !channel.is_closed() {
+            fds.push(PollFd::new(channel, channel.interest()));
+        }
+        fds.extend(self.pipes.interest());
+        wait_for(&mut fds, patience)
+    }
+
+    fn ending(&mut self) -> Ending {
+        self.stopped.take().or(self.ended.take()).expect("the main process was stopped or has ended")
+    }
+}
+
+fn killing() -> Phase {
+    let now = Instant::now();
+    Phase::Killing { round: now, pause: ROUND, until: now + KILL_WAIT }
+}
+
+/// Of all that have ended and been waited for.
+fn children_cpu() -> Duration {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Duration::ZERO };
+    let micros = [usage.user_time(), usage.system_time()]
+        .map(|time| time.tv_sec().cast_unsigned() * 1_000_000 + time.tv_usec().cast_unsigned());
+    Duration::from_micros(micros.iter().sum())
+}
+
+/// Limits the address space of a process that was just started, where no cgroup can count its memory. What it has mapped
+/// before is not undone, and what it has forked before is not limited.
+fn limit_address_space(main: Pid, bytes: u64) -> io::Result<()> {
+    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    prlimit(rustix::process::Pid::from_raw(main.as_raw()), Resource::As, limit)?;
+    Ok(())
+}
