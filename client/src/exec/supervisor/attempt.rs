@@ -32,9 +32,9 @@ const ROUND: Duration = Duration::from_millis(1);
 const LONGEST_ROUND: Duration = Duration::from_millis(100);
 
 /// A command that has been started.
-pub(super) struct Attempt {
+pub(super) struct Attempt<'a> {
     main: Pid,
-    tree: Tree,
+    tree: &'a mut Tree,
     pipes: Pipes,
     started: Instant,
     timeout: Option<Instant>,
@@ -64,27 +64,17 @@ enum Phase {
     Draining(Instant),
 }
 
-impl Attempt {
+impl<'a> Attempt<'a> {
     /// Starts the command, or says why not.
-    pub fn start(ask: Start, mark: &str, mut tree: Tree) -> Result<Self, (Exit, Tree)> {
+    pub fn start(ask: Start, mark: &str, tree: &'a mut Tree) -> Result<Self, Exit> {
         let now = Instant::now();
-        let refused = |error: StartError, tree: Tree| (Exit::without_start(error.into()), tree);
-        let command = match Command::try_from(ask) {
-            Ok(command) => command,
-            Err(error) => return Err(refused(error.into(), tree)),
-        };
-        let unlimited = match tree.limit_memory(command.limits.memory) {
-            Ok(unlimited) => unlimited,
-            Err(error) => return Err(refused(StartError::Host(error), tree)),
-        };
+        let refused = |error: StartError| Exit::without_start(error.into());
+        let command = Command::try_from(ask).map_err(|error| refused(error.into()))?;
+        let limited = tree.limit_memory(command.limits.memory);
+        let unlimited = limited.map_err(|error| refused(StartError::Host(error)))?;
         let cpu_before = children_cpu();
-        let started = Account::look_up(command.user.as_ref())
-            .map_err(StartError::from)
-            .and_then(|account| start(&command, &account, mark));
-        let mut child = match started {
-            Ok(child) => child,
-            Err(error) => return Err(refused(error, tree)),
-        };
+        let account = Account::look_up(command.user.as_ref()).map_err(|error| refused(error.into()))?;
+        let mut child = start(&command, &account, mark).map_err(refused)?;
         let main = Pid::from_raw(child.id().cast_signed());
         let mut notes = Vec::new();
         if let Some(Err(error)) = unlimited.map(|bytes| limit_address_space(main, bytes)) {
@@ -146,15 +136,11 @@ impl Attempt {
 
     /// Hands over the rest of the output and the end. Here alone the daemon is waited for, as long as it is there: before, a daemon
     /// that does not listen delays neither the command nor time-out nor cancellation.
-    pub fn finish(mut self, channel: &mut Channel, ending: Ending) -> io::Result<Tree> {
-        let settled = self.tree.settle();
-        let out_of_memory = match settled {
-            Ok(out_of_memory) => out_of_memory,
-            Err(error) => {
-                self.notes.push(format!("its cgroup cannot be used again: {error}"));
-                false
-            }
-        };
+    pub fn finish(mut self, channel: &mut Channel, ending: Ending) -> io::Result<()> {
+        let out_of_memory = self.tree.settle().unwrap_or_else(|error| {
+            self.notes.push(format!("its cgroup cannot be used again: {error}"));
+            false
+        });
         if self.survivors > 0 {
             let left = self.survivors;
             self.notes.push(format!("{left} processes did not die of SIGKILL and are left behind"));
@@ -178,7 +164,7 @@ impl Attempt {
         }
         channel.settle()?;
         channel.say(Word::End(exit.into()));
-        Ok(self.tree)
+        Ok(())
     }
 
     /// Looks who has ended and goes on to the next phase if it is time; true after the last.
