@@ -213,6 +213,18 @@ fn credit_never_falls() {
 }
 
 #[test]
+fn credit_without_bounds_is_honoured_within_bounds() {
+    let mut game = Game::new();
+    let session = game.connect("web-1", "", u64::MAX);
+    let place = Place::Worker(name("web-1"));
+    for _ in 0..2 {
+        game.board.ready(place.clone());
+        assert_eq!(game.serve(&place, &mut 25_000)["web-1"], 10_000, "and no more until it is heard again");
+        game.board.said(&name("web-1"), session, &FromWorker::Credit { total: u64::MAX, ended: Vec::new() });
+    }
+}
+
+#[test]
 fn a_selector_that_is_no_longer_used_is_forgotten() {
     let mut game = Game::new();
     let session = game.connect("web-1", "role=web", 1);
