@@ -4,7 +4,7 @@ use marabunta_tests::scenarios;
 use marabunta_tests::support::cli::RunningCli;
 use marabunta_tests::support::{Cluster, Journal, eventually};
 
-use crate::steps::{run_script, submit};
+use crate::steps::{all_attempts, run_script, submit};
 
 async fn shows(running: &RunningCli, expected: &str) {
     eventually(&format!("{expected:?} is shown"), async || {
@@ -61,6 +61,7 @@ scenarios! {
         let id = submit(&cluster, "web-1", &options, "echo attempt $MARABUNTA_ATTEMPT; exit 1").await;
         let all = cluster.cli(["runs", "logs", "-f", &id]).await;
         assert_eq!(all.success(), "attempt 1\nattempt 2\nattempt 3\n");
+        all_attempts(&cluster, &id, 3).await;
         let document = cluster.cli(["runs", "logs", &id, "-o", "json"]).await.json();
         let messages = document["messages"].as_array().unwrap();
         let attempts: Vec<i64> = messages.iter().map(|message| message["attempt"].as_i64().unwrap()).collect();

@@ -6,7 +6,7 @@ use marabunta_tests::support::worker::WorkerOptions;
 use marabunta_tests::support::{Cluster, Journal};
 use serde_json::Value;
 
-use crate::steps::{ended, look, submit, until};
+use crate::steps::{all_attempts, ended, look, submit, until};
 
 async fn listed(cluster: &Cluster, arguments: &[&str]) -> Vec<String> {
     let list = cluster.cli([&["runs", "list", "-o", "json"], arguments].concat()).await.json();
@@ -82,6 +82,7 @@ scenarios! {
         let options = ["--retries", "1", "--backoff", "0s"];
         let id = submit(&cluster, "web-1", &options, "[ $MARABUNTA_ATTEMPT = 2 ]").await;
         ended(&cluster, &id).await;
+        all_attempts(&cluster, &id, 2).await;
         let run = cluster.cli(["runs", "show", &id, "-o", "json"]).await.json();
         let transitions = run["transitions"].as_array().unwrap();
         let states: Vec<&str> = transitions.iter().map(|one| one["state"].as_str().unwrap()).collect();

@@ -50,10 +50,10 @@ pub struct File {
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct WorkerArgs {
     /// TOML file with the settings and the handlers; flags go before it
-    #[arg(long, env = "MARABUNTA_WORKER_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "MARABUNTA_WORKER_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// The worker's name, unique in the installation [default: this host's name]
-    #[arg(long, env = "MARABUNTA_WORKER_NAME")]
+    #[arg(long, env = "MARABUNTA_WORKER_NAME", hide_env_values = true)]
     pub name: Option<String>,
     /// A label for selectors; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]

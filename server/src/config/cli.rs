@@ -28,7 +28,7 @@ RUST_LOG says what is logged, as in RUST_LOG=info,marabunta_server=debug.";
 #[command(name = "marabunta-server", version, after_help = EXAMPLES, max_term_width = 120)]
 pub struct Cli {
     /// A TOML file with any of the settings below. It must not be writable by others.
-    #[arg(long, env = "MARABUNTA_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "MARABUNTA_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub settings: Settings,

@@ -1,6 +1,7 @@
 //! Servers, workers and what is behind them, as one scenario needs them.
 
 use std::ffi::OsString;
+use std::thread;
 
 use anyhow::Context as _;
 use marabunta_proto::v1::GetWorkerRequest;
@@ -8,15 +9,17 @@ use marabunta_proto::v1::workers_client::WorkersClient;
 use tonic::transport::Channel;
 
 use super::cli::{Cli, Output, RunningCli};
-use super::eventually;
 use super::haproxy::{Haproxy, Upstream};
 use super::mariadb::{Database, MariaDb};
 use super::redis::{Prefix, Redis};
 use super::scenario::Backend;
 use super::server::{Options, Server};
+use super::wait::finish;
 use super::worker::{Worker, WorkerOptions};
+use super::{eventually, testimony};
 
-/// A running installation. Fields are dropped in this order: workers before servers, servers before their data.
+/// A running installation. Fields are dropped in this order: workers before servers, servers before their data. If the test is failing, the
+/// servers are asked first what they know of its runs.
 #[derive(Debug)]
 pub struct Cluster {
     workers: Vec<Worker>,
@@ -148,6 +151,17 @@ impl Cluster {
             Ok(())
         })
         .await;
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for server in &self.servers {
+                let url = server.url();
+                eprintln!("---- the server at {url} says of its runs:\n{}", finish(testimony::of(&url)));
+            }
+        }
     }
 }
 

@@ -75,7 +75,7 @@ impl Journal {
         .await;
     }
 
-    /// Waits until a run was started so often.
+    /// Waits until a run was started so often. To be `Running` is less: then its worker has accepted it, and may die before the first line.
     pub async fn started(&self, run: &str, times: usize) {
         eventually(&format!("run {run} is started {times} times"), async || {
             let starts = self.starts(run);

@@ -20,6 +20,7 @@ pub mod redis;
 
 pub mod http;
 pub mod journal;
+mod testimony;
 pub mod wait;
 
 pub mod port;

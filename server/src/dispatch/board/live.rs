@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use crate::queue::{Claim, Delivery, Record, Session};
 use crate::run::{Durability, Fence, Lease, Place, Run, RunId};
 
-/// The most that a worker may be sent ahead of what it has ended, whatever credit it gives.
+/// The most that a worker may be sent ahead of its latest word on credit, whatever that word is. One that has more slots says it again with each
+/// attempt that ends, and so gets the rest.
 const MOST_CREDIT: u64 = 10_000;
 
 pub(in crate::dispatch) struct Live {
@@ -55,6 +56,7 @@ impl Live {
                 Some((record.run, held))
             })
             .collect();
+        let credit = credit.min(MOST_CREDIT);
         Self { session, labels, draining, since: now, leaving: false, credit, sent: 0, claiming: false, held }
     }
 
@@ -63,7 +65,7 @@ impl Live {
         if self.draining || self.leaving || self.claiming {
             return 0;
         }
-        self.credit.saturating_sub(self.sent).min(MOST_CREDIT)
+        self.credit.saturating_sub(self.sent)
     }
 
     /// A claim of at most `most` from this place, if it may be sent anything.
@@ -98,7 +100,7 @@ impl Live {
 
     /// The worker may have been sent `total` by now, and no longer holds what has ended. Credit never falls.
     pub fn credit(&mut self, total: u64, ended: &[Lease]) {
-        self.credit = self.credit.max(total);
+        self.credit = self.credit.max(total.min(self.sent + MOST_CREDIT));
         for lease in ended {
             if self.held.get(&lease.run).is_some_and(|held| held.fence == lease.fence) {
                 self.held.remove(&lease.run);

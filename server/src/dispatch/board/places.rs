@@ -21,6 +21,8 @@ struct Any {
     workers: BTreeSet<Name>,
     ready: bool,
     blocked: bool,
+    /// A sweep did not find it though it was blocked.
+    missed: bool,
 }
 
 impl Places {
@@ -77,7 +79,8 @@ impl Places {
         }
     }
 
-    /// Forgets the selectors that are not among these and have nothing to look at.
+    /// Forgets the selectors that are not among these and have nothing to look at. One that is blocked is spared once: its work may have come
+    /// after the list was made.
     pub fn keep(&mut self, selectors: &[Place]) {
         let kept: HashSet<&Selector> = selectors
             .iter()
@@ -85,9 +88,12 @@ impl Places {
             .collect();
         let gone: Vec<_> = self
             .any
-            .iter()
+            .iter_mut()
             .filter(|(selector, any)| !any.ready && !kept.contains(selector))
-            .map(|(s, _)| s.clone())
+            .filter_map(|(selector, any)| {
+                let spared = any.blocked && !std::mem::replace(&mut any.missed, true);
+                (!spared).then(|| selector.clone())
+            })
             .collect();
         for selector in gone {
             for worker in self.any.remove(&selector).unwrap_or_default().workers {
@@ -126,7 +132,7 @@ impl Places {
             }
             Place::Any(selector) => {
                 if let Some(any) = self.any.get_mut(&selector) {
-                    any.blocked = true;
+                    (any.blocked, any.missed) = (true, false);
                 }
             }
         }

@@ -213,6 +213,29 @@ fn credit_never_falls() {
 }
 
 #[test]
+fn credit_without_bounds_is_honoured_within_bounds() {
+    let mut game = Game::new();
+    let session = game.connect("web-1", "", u64::MAX);
+    let place = Place::Worker(name("web-1"));
+    for _ in 0..2 {
+        game.board.ready(place.clone());
+        assert_eq!(game.serve(&place, &mut 25_000)["web-1"], 10_000, "and no more until it is heard again");
+        game.board.said(&name("web-1"), session, &FromWorker::Credit { total: u64::MAX, ended: Vec::new() });
+    }
+}
+
+#[test]
+fn a_list_of_selectors_that_comes_late_does_not_hide_a_place_where_nobody_could_take_anything() {
+    let mut game = Game::new();
+    let session = game.connect("web-1", "role=web", 0);
+    game.board.ready(any("role=web"));
+    assert!(game.board.claims().is_empty());
+    game.board.sweep(Vec::new());
+    game.board.said(&name("web-1"), session, &FromWorker::Credit { total: 1, ended: Vec::new() });
+    assert_eq!(game.serve(&any("role=web"), &mut 1)["web-1"], 1);
+}
+
+#[test]
 fn a_selector_that_is_no_longer_used_is_forgotten() {
     let mut game = Game::new();
     let session = game.connect("web-1", "role=web", 1);
