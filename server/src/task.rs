@@ -34,7 +34,7 @@ pub struct TaskSpec {
     pub overlap: Overlap,
     /// Each run is delayed by a time from zero up to this, always the same for the same task and place.
     pub splay: Duration,
-    /// A firing handed to the queue later than this after its moment is skipped.
+    /// A missed firing that is later than this is skipped.
     pub start_deadline: Option<Duration>,
 }
 
