@@ -29,7 +29,7 @@ CREATE TABLE tasks (
   catch_up_max INT NOT NULL DEFAULT 10 COMMENT 'how many at the most when catch_up is all',
   overlap VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT 'allow' COMMENT 'while an earlier run has not ended: allow, skip, queue or replace',
   splay VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '0s' COMMENT 'each run is delayed by up to this, always the same',
-  start_deadline VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'a firing later than this is skipped; NULL: no limit',
+  start_deadline VARCHAR(32) CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'a missed firing later than this is skipped; NULL: no limit',
   paused INT NOT NULL DEFAULT 0 COMMENT '1: does not fire',
   description TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT ('') COMMENT 'for people',
   cdate DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)) COMMENT 'when it was created',

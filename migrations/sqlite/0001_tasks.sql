@@ -31,7 +31,7 @@ CREATE TABLE tasks (
   catch_up_max INTEGER NOT NULL DEFAULT 10, -- how many at the most when catch_up is all
   overlap TEXT NOT NULL DEFAULT 'allow', -- while an earlier run has not ended: allow, skip, queue or replace
   splay TEXT NOT NULL DEFAULT '0s', -- each run is delayed by up to this, always the same
-  start_deadline TEXT NULL, -- a firing later than this is skipped; NULL: no limit
+  start_deadline TEXT NULL, -- a missed firing later than this is skipped; NULL: no limit
   paused INTEGER NOT NULL DEFAULT 0, -- 1: does not fire
   description TEXT NOT NULL DEFAULT '', -- for people
   cdate TEXT NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'), -- when it was created

@@ -15,7 +15,7 @@ CREATE TABLE workers (
 
 -- Facts about the installation.
 CREATE TABLE meta (
-  name TEXT NOT NULL, -- installation, shards, fence_floor
-  value TEXT NOT NULL, -- an id, or a number in decimal
+  name TEXT NOT NULL, -- installation, shards, fence_floor, released
+  value TEXT NOT NULL, -- an id, a number in decimal, or a time
   PRIMARY KEY (name)
 ) STRICT, WITHOUT ROWID;

@@ -225,6 +225,11 @@ impl Settler {
                 }
             }
         }
+        self.end_unrun(rows).await;
+    }
+
+    /// Ends runs that wait in the queue. Those that could not be ended are offered again by it.
+    pub async fn end_unrun(&self, rows: Vec<EndedRun>) {
         let (durable, fast): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.run.durability == Durability::Durable);
         if !durable.is_empty()

@@ -1,4 +1,7 @@
-//! A task: the definition of what runs, where and when. Pure types.
+//! A task: the definition of what runs, where and when, and which of its firings take place that were missed. Pure.
+
+mod missed;
+mod splay;
 
 use std::time::Duration;
 
@@ -7,6 +10,9 @@ use chrono_tz::Tz;
 use marabunta_proto::name::Name;
 use marabunta_proto::target::Target;
 use marabunta_proto::when::When;
+
+pub use missed::left_out;
+pub use splay::splay;
 
 use crate::run::{Overlap, Payload, Policy, Priority, RunId, State, TaskId};
 
@@ -28,7 +34,7 @@ pub struct TaskSpec {
     pub overlap: Overlap,
     /// Each run is delayed by a time from zero up to this, always the same for the same task and place.
     pub splay: Duration,
-    /// A firing handed to the queue later than this after its moment is skipped.
+    /// A missed firing that is later than this is skipped.
     pub start_deadline: Option<Duration>,
 }
 

@@ -19,12 +19,16 @@ use marabunta_tests::support::redis::{Prefix, Redis};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
+/// When the oldest is so late, nobody has ticked.
+pub const LATE: Duration = Duration::from_millis(2000);
+
 /// Short spans: time that must pass passes soon, and embedded it does not pass at all.
 pub fn limits() -> Limits {
     Limits {
         life: Duration::from_millis(800),
         grace: Duration::from_millis(150),
         pause: Duration::from_secs(20),
+        late: LATE,
         offer: Duration::from_millis(300),
         waiting: 200,
         ..Limits::default()

@@ -8,6 +8,7 @@ mod cancelling;
 mod claiming;
 mod entering;
 mod hints;
+mod missing;
 mod model;
 mod overlapping;
 mod rebuilding;

@@ -5,7 +5,7 @@ use crate::bench::{ms, name, session};
 use crate::contract;
 
 fn restored(entry: Entry) -> Restored {
-    Restored { entry, counters: Counters::default(), attempt: 0, fence: None, held: None }
+    Restored { entry, counters: Counters::default(), attempt: 0, fence: None, held: None, missed: false }
 }
 
 contract! {

@@ -23,5 +23,6 @@ mod workers;
 mod lockstep;
 #[cfg(feature = "services")]
 mod losses;
+mod missed;
 #[cfg(feature = "services")]
 mod servers;

@@ -117,6 +117,9 @@ scenarios! {
             let waiting = look(&cluster, &id).await.waiting;
             assert!(waiting.contains(cause), "{target}: {waiting}");
         }
+        let durable = submit(&cluster, "db-1", &["--durable"], "true").await;
+        let accepted = look(&cluster, &durable).await.transitions.remove(0);
+        assert!(!accepted.server.is_empty(), "the server that accepted it is named: {accepted:?}");
         gate.open();
         let retried = submit(&cluster, "web-1", &["--retries", "1", "--backoff", "1d"], "false").await;
         let run = crate::steps::until_at(&cluster.url(), &retried, "has failed once", |run| run.failed == 1).await;

@@ -11,10 +11,11 @@ use serde_json::Value;
 
 use crate::steps::{ended, look};
 
-const OFTEN: &str = "* * * * * *";
+/// Each second.
+pub const OFTEN: &str = "* * * * * *";
 
 /// The options of `task create` for a shell script.
-async fn create(cluster: &Cluster, name: &str, options: &[&str], script: &str) -> Value {
+pub async fn create(cluster: &Cluster, name: &str, options: &[&str], script: &str) -> Value {
     let arguments =
         [&["task", "create", name, "--target", "web-1", "-o", "json"], options, &["--", "sh", "-c", script]]
             .concat();
@@ -26,7 +27,7 @@ async fn show(cluster: &Cluster, name: &str) -> Value {
 }
 
 /// The runs of a task, oldest first.
-async fn runs(cluster: &Cluster, task: &str, options: &[&str]) -> Vec<Value> {
+pub async fn runs(cluster: &Cluster, task: &str, options: &[&str]) -> Vec<Value> {
     let arguments = [&["runs", "list", "--all", "--task", task, "-o", "json"], options].concat();
     let mut list = cluster.cli(arguments).await.json();
     let mut runs = std::mem::take(list["runs"].as_array_mut().expect("a list of runs"));
@@ -190,56 +191,4 @@ scenarios! {
         let started = queue.runs("start");
         assert_eq!(started, order[..started.len()], "in the order in which they were due");
     }
-
-    async fn what_was_missed_while_no_server_was_up_is_caught_up_as_the_task_says(backend: Backend) {
-        // What is queued ahead, some seconds with the shortest poll, was not missed and is run late.
-        let options = Cluster::on(backend).workers(["web-1"]).server_argument("--poll-interval=1s");
-        let cluster = options.start().await;
-        let policies = [("none", 0), ("latest", 1), ("all:2", 2), ("all", 10)];
-        let journals = policies.map(|_| Journal::new());
-        for ((policy, _), journal) in policies.iter().zip(&journals) {
-            let name = policy.replace(':', "-");
-            create(&cluster, &name, &["--when", OFTEN, "--catch-up", policy], &journal.noting(":")).await;
-        }
-        for journal in &journals {
-            journal.noted("end", 1).await;
-        }
-        cluster.server().kill();
-        let down = now();
-        // What is to pass is time itself.
-        eventually("twelve ticks have passed", async || {
-            anyhow::ensure!(now() >= down + 12, "not yet");
-            Ok(())
-        })
-        .await;
-        cluster.server().restart().await;
-        for ((policy, most), journal) in policies.iter().zip(&journals) {
-            let before = journal.runs("end").len();
-            journal.noted("end", before + 3).await;
-            let name = policy.replace(':', "-");
-            // Of four ticks deep in the darkness.
-            let missed = |run: &&Value| (down + 8..down + 12).contains(&due(run));
-            let all = runs(&cluster, &name, &[]).await;
-            let skipped = all.iter().filter(missed).filter(|run| run["state"] == "skipped").count();
-            let fired = all.iter().filter(missed).count() - skipped;
-            assert_eq!(fired + skipped, 4, "{policy}: each of them is recorded");
-            // The latest may be a later one.
-            let least = if *most == 10 { 4 } else { 0 };
-            assert!((least..=*most).contains(&fired), "{policy}: {fired} fired late");
-            for id in journal.runs("start") {
-                assert_eq!(journal.starts(&id), 1, "{policy}");
-            }
-        }
-    }
-}
-
-/// Unix time in seconds.
-fn now() -> i64 {
-    marabunta_server::clock::wall().timestamp()
-}
-
-/// When a run was due, in seconds of Unix time.
-fn due(run: &Value) -> i64 {
-    let due: prost_types::Timestamp = run["due"].as_str().unwrap().parse().unwrap();
-    due.seconds
 }

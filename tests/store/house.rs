@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use chrono::TimeDelta;
 use marabunta_proto::selector::Selector;
 use marabunta_server::run::{Fence, Payload, PayloadHash};
 use marabunta_server::store::{Registered, Registration};
@@ -29,6 +30,16 @@ pub async fn the_fence_floor_only_rises(f: &Fixture) {
     for (raised, floor) in [(1 << 60, 1 << 60), (5, 1 << 60), ((1 << 60) + 1, (1 << 60) + 1)] {
         f.store.raise_fence_floor(Fence(raised)).await.unwrap();
         assert_eq!(f.store.fence_floor().await.unwrap(), Fence(floor));
+    }
+}
+
+pub async fn what_was_let_go_is_known_from_the_first_question_on_and_only_moves_forward(f: &Fixture) {
+    let before = f.store.now().await.unwrap();
+    let first = f.store.released().await.unwrap();
+    assert!(first >= before && first == f.store.released().await.unwrap());
+    for (noted, expected) in [(60, 60), (5, 60), (61, 61)] {
+        f.store.note_released(first + TimeDelta::seconds(noted)).await.unwrap();
+        assert_eq!(f.store.released().await.unwrap(), first + TimeDelta::seconds(expected));
     }
 }
 

@@ -28,7 +28,7 @@ const BATCHES: usize = 256;
 
 /// The crews, in the order in which they stop.
 pub(super) struct House {
-    /// What begins something by itself: planner, pruning.
+    /// What begins something by itself: planner, clock of the queue, pruning. What is due from then on is missed unless another server is there.
     pub early: Crew,
     /// Who owns the sessions.
     pub sessions: Crew,
@@ -61,8 +61,9 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
     early.spawn("planner", planner.clone().run(early.stop.clone()));
     early.spawn("pruning", prune::run(store.clone(), config.retention, early.stop.clone()));
 
+    early.spawn("clock", recover::clock::run(settler.clone(), clock.clone(), early.stop.clone()));
+
     let stop = late.stop.clone();
-    late.spawn("clock", recover::clock::run(settler.clone(), stop.clone()));
     late.spawn("reaper", recover::reaper::run(settler.clone(), found, config.lost_after, stop.clone()));
     late.spawn("rebuilder", recover::rebuild::run(settler.clone(), stop.clone()));
     late.spawn("reconciler", recover::reconcile::run(settler.clone(), stop.clone()));

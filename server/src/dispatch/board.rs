@@ -147,28 +147,22 @@ impl Board {
     fn claim_own(&mut self, claims: &mut Vec<Claim>) {
         for worker in self.places.take_own() {
             let Some(live) = self.live.get_mut(&worker) else { continue };
-            let place = Place::Worker(worker.clone());
-            match live.claim(place.clone(), OWN_BATCH) {
+            match live.claim(|| Place::Worker(worker.clone()), OWN_BATCH) {
                 Some(claim) => claims.push(claim),
-                None => self.places.block(place),
+                None => self.places.block_own(worker),
             }
         }
     }
 
     fn claim_any(&mut self, claims: &mut Vec<Claim>) {
-        for (place, workers) in self.places.take_any(self.round) {
+        let live = &mut self.live;
+        self.places.take_any(self.round, |selector, workers| {
             let before = claims.len();
-            for worker in workers {
-                let claim = self.live.get_mut(&worker).and_then(|live| live.claim(place.clone(), ANY_BATCH));
-                claims.extend(claim);
-                if claims.len() - before == ANY_SESSIONS {
-                    break;
-                }
-            }
-            if claims.len() == before {
-                self.places.block(place);
-            }
-        }
+            let able = workers
+                .filter_map(|worker| live.get_mut(worker)?.claim(|| Place::Any(selector.clone()), ANY_BATCH));
+            claims.extend(able.take(ANY_SESSIONS));
+            claims.len() > before
+        });
     }
 
     /// What the claim brought, if it brought anything. `None`: the call failed, and what it may have taken comes back by its accept time-out.

@@ -20,7 +20,10 @@ pub struct Transition {
 #[must_use]
 pub(super) fn transitions(view: &RunView) -> Vec<Transition> {
     let first = if view.run.due > view.run.created { State::Todo } else { State::Queued };
-    let mut all = vec![at(view.run.created, first, "", "", String::new())];
+    // A run's row names the last server that had to do with it: that is the one that accepted it until somebody has tried it.
+    let untouched = view.attempts.is_empty() && !view.state.is_final();
+    let accepted_by = if untouched { view.server.as_str() } else { "" };
+    let mut all = vec![at(view.run.created, first, accepted_by, "", String::new())];
     if first == State::Todo && view.state != State::Todo && view.state != State::Skipped {
         all.push(at(view.run.due, State::Queued, "", "", String::new()));
     }

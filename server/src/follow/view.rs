@@ -47,7 +47,7 @@ impl Follow {
         view.counters = record.counters;
         view.cancelled |= record.cancelled;
         view.state = match &record.phase {
-            Phase::Due(_) => State::Todo,
+            Phase::Due(_) | Phase::Missed => State::Todo,
             Phase::InFlight { accepted: true, .. } => State::Running,
             _ => State::Queued,
         };
@@ -87,6 +87,7 @@ impl Follow {
     async fn waiting(&self, run: &Run, phase: &Phase) -> String {
         match phase {
             Phase::Due(delay) => format!("due in {}", marabunta_proto::duration::format(whole(*delay))),
+            Phase::Missed => "was missed while no server was up: about to be let go or skipped".into(),
             Phase::Behind => "waits until an earlier run of its task has ended".into(),
             Phase::Ready => self.unclaimed(&run.place).await,
             Phase::InFlight { accepted: false, worker, .. } => {

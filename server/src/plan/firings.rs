@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use marabunta_proto::target::Target;
 use marabunta_proto::when::{Schedule, When};
 
-use super::spread::{shard, splay};
+use crate::queue::shard_of;
 use crate::run::{Durability, GroupId, Place, Run, RunId, TaskRef};
 use crate::store::{NewRun, PlanTask, Planned};
-use crate::task::{CatchUp, TaskSpec};
+use crate::task::{TaskSpec, splay};
 
 /// How many missed firings are recorded one by one, at the most; a line on the oldest of them counts the others.
 const RECORDED: usize = 100;
@@ -116,24 +116,12 @@ fn judge(
     spec: &TaskSpec,
     now: DateTime<Utc>,
 ) -> Vec<(DateTime<Utc>, Option<&'static str>)> {
-    let keep = match spec.catch_up {
-        CatchUp::None => 0,
-        CatchUp::Latest => 1,
-        CatchUp::All(most) => most as usize,
-    };
     let judged: Vec<_> = missed
         .iter()
         .enumerate()
         .map(|(index, fire)| {
             let late = (now - *fire).to_std().unwrap_or(Duration::ZERO);
-            let reason = if index + keep < missed.len() {
-                Some("missed: no server was up, and its catch-up leaves it out")
-            } else if spec.start_deadline.is_some_and(|deadline| late > deadline) {
-                Some("missed: its start deadline had passed")
-            } else {
-                None
-            };
-            (*fire, reason)
+            (*fire, spec.leaves_out(missed.len() - 1 - index, late))
         })
         .collect();
     let skipped = judged.iter().filter(|(_, reason)| reason.is_some()).count();
@@ -178,7 +166,8 @@ fn skip(
 fn run(task: &PlanTask, spec: &TaskSpec, place: &Place, fire: DateTime<Utc>, moment: &Moment<'_>) -> NewRun {
     let grouped = matches!(spec.target, Target::All(_));
     let run = Run {
-        id: RunId::fired(task.id, fire, place, shard(task.id, moment.shards)),
+        // One shard for all runs of a task, so that its overlap policy is decided in one place.
+        id: RunId::fired(task.id, fire, place, shard_of(&task.id.to_string(), moment.shards)),
         task: Some(TaskRef { id: task.id, name: spec.name.clone() }),
         group: grouped.then(|| GroupId::fired(task.id, fire)),
         place: place.clone(),

@@ -7,7 +7,6 @@
 
 mod firings;
 mod planner;
-mod spread;
 mod tasks;
 
 pub use planner::{Options, Planner};

@@ -94,6 +94,8 @@ impl Planner {
     }
 
     async fn poll(&self) -> Result<(), PlanError> {
+        // What could not be queued is not planned: while the queue is away, firings are missed.
+        self.queue.is_empty_handed().await?;
         let until = self.until(self.clock.now());
         let peek = self.store.peek(until).await?;
         self.clock.set(peek.now);

@@ -96,6 +96,8 @@ pub struct Delivery {
 pub enum Phase {
     /// Not due for this long.
     Due(Duration),
+    /// Was due while nobody ticked: waits until somebody has judged whether it takes place; see [`Tick::missed`].
+    Missed,
     /// Waits for another run with the same overlap key.
     Behind,
     /// Waits for a worker.
@@ -135,7 +137,7 @@ pub enum Step {
     /// The run has ended. `result` is kept for an hour for [`super::Queue::results`].
     Remove { result: Option<Bytes> },
     /// Back to its place after this time. It counts as not in flight, but the fence stays good until the next claim. A run that is to be
-    /// cancelled becomes an [`Ending`] instead.
+    /// cancelled becomes an [`Ending`] instead; one that was missed is let go, as if it were due now.
     Again { delay: Duration, counters: Counters },
 }
 
@@ -183,6 +185,11 @@ pub enum EndingCause {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tick {
     pub endings: Vec<Ending>,
+    /// Runs that were due while nobody ticked, none of them ever claimed. They cannot be claimed before they are judged: [`Step::Again`] lets one go,
+    /// [`Step::Remove`] leaves it out. Offered again every 10 s until then.
+    pub missed: Vec<Record>,
+    /// Something that was due was let go.
+    pub released: bool,
     /// When the next run is due or expires; `None` when none is known. Never more than an hour.
     pub next: Option<Duration>,
 }
@@ -198,4 +205,6 @@ pub struct Restored {
     pub fence: Option<Fence>,
     /// It was in flight: it stays so for this worker, accepted, under [`super::SessionId::NONE`], which has [`super::Session::LIFE`] to be replaced.
     pub held: Option<Name>,
+    /// It was missed: when its delay is over it is not let go, but becomes one of [`Tick::missed`], unless it turns out to have been claimed.
+    pub missed: bool,
 }

@@ -13,6 +13,8 @@ pub struct Limits {
     pub grace: Duration,
     /// When nobody has reaped for so long, every session gets its whole life again first.
     pub pause: Duration,
+    /// When the oldest of what is due is so late, nobody has ticked meanwhile: whatever is due then was missed.
+    pub late: Duration,
     /// After this time a silent session and an ending are offered again.
     pub offer: Duration,
     /// How many runs may be ready in one place, and how many may wait behind one overlap key in it.
@@ -23,12 +25,18 @@ pub struct Limits {
     pub results: Duration,
 }
 
+impl Limits {
+    /// By so much nothing that is due waits for its release while anybody ticks.
+    pub const LATE: Duration = Duration::from_secs(5);
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             life: Session::LIFE,
             grace: Session::GRACE,
             pause: Duration::from_secs(15),
+            late: Self::LATE,
             offer: Duration::from_secs(10),
             waiting: 10_000,
             keys: Duration::from_secs(24 * 3600),

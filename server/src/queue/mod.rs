@@ -73,7 +73,8 @@ pub trait Queue: Send + Sync + 'static {
     /// gone now, `false` for one that is or was in flight, or that ends.
     async fn withdraw(&self, runs: Vec<RunId>) -> Result<Vec<bool>, QueueError>;
 
-    /// Lets go what is due, and finds what ends without having run. To be called by each server whenever [`Tick::next`] has passed.
+    /// Lets go what is due, and finds what ends without having run. To be called by each server whenever [`Tick::next`] has passed, and each second:
+    /// what was due while nobody did so for [`Limits::late`] is not let go before it was judged.
     async fn tick(&self) -> Result<Tick, QueueError>;
 
     /// Makes this the one live session of its worker and compares what the worker holds with what the queue gave it.

@@ -2,21 +2,43 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
-use crate::queue::Hint;
+use super::missed;
+use crate::clock::StoreClock;
+use crate::queue::{Ending, Hint, Record, Tick};
 use crate::settle::Settler;
 
 /// The longest pause between two looks.
 const SLOW: Duration = Duration::from_secs(1);
 /// The shortest one.
 const FAST: Duration = Duration::from_millis(5);
+/// How many ticks' findings may wait for the store. More are dropped: the queue offers them again.
+const WAITING: usize = 16;
+/// By so much the clocks of queue and store may differ.
+const APART: TimeDelta = TimeDelta::milliseconds(250);
 
-/// Ticks the queue when its next moment comes, and at least each second, until `stop`.
-pub async fn run(settler: Settler, stop: CancellationToken) {
+/// What a tick found.
+struct Found {
+    endings: Vec<Ending>,
+    missed: Vec<Record>,
+    /// Up to when all that is due has been let go, if something was.
+    released: Option<DateTime<Utc>>,
+}
+
+/// Ticks the queue when its next moment comes, and at least each second, until `stop`: a store that is slow does not hold it up, since what is due
+/// while nobody ticks was missed.
+pub async fn run(settler: Settler, clock: StoreClock, stop: CancellationToken) {
+    let (findings, found) = mpsc::channel(WAITING);
+    tokio::join!(tick(&settler, &clock, findings, stop), settle(&settler, found));
+}
+
+async fn tick(settler: &Settler, clock: &StoreClock, findings: mpsc::Sender<Found>, stop: CancellationToken) {
     let mut hints = settler.queue.hints();
     let mut next = Instant::now();
     loop {
@@ -30,11 +52,14 @@ pub async fn run(settler: Settler, stop: CancellationToken) {
             },
         }
         let pause = match settler.queue.tick().await {
-            Ok(tick) => {
-                if !tick.endings.is_empty() {
-                    settler.conclude(tick.endings).await;
+            Ok(Tick { endings, missed, released, next }) => {
+                let released = released.then(|| clock.now() + APART);
+                if (released.is_some() || !endings.is_empty() || !missed.is_empty())
+                    && findings.try_send(Found { endings, missed, released }).is_err()
+                {
+                    debug!("the store is behind: what the queue found is left to be found again");
                 }
-                tick.next.unwrap_or(SLOW).clamp(FAST, SLOW)
+                next.unwrap_or(SLOW).clamp(FAST, SLOW)
             }
             Err(error) => {
                 warn!(%error, "failed to tick the queue");
@@ -42,5 +67,24 @@ pub async fn run(settler: Settler, stop: CancellationToken) {
             }
         };
         next = Instant::now() + pause;
+    }
+}
+
+/// Ends when ticks do, and all they found is settled.
+async fn settle(settler: &Settler, mut found: mpsc::Receiver<Found>) {
+    while let Some(Found { endings, missed, released }) = found.recv().await {
+        if let Some(to) = released
+            && let Err(error) = settler.store.note_released(to).await
+        {
+            warn!(%error, "failed to note what was let go");
+        }
+        if !endings.is_empty() {
+            settler.conclude(endings).await;
+        }
+        if !missed.is_empty()
+            && let Err(error) = missed::judge(settler, missed).await
+        {
+            warn!(%error, "failed to judge runs that were missed: trying again");
+        }
     }
 }

@@ -96,8 +96,14 @@ async fn remember(
     let attempt =
         view.attempts.iter().find(|attempt| attempt.fence == fence).map_or(1, |attempt| attempt.number);
     let entry = crate::queue::Entry::of(&view.run, Duration::ZERO);
-    let restored =
-        Restored { entry, counters: view.counters, attempt, fence: Some(fence), held: Some(worker) };
+    let restored = Restored {
+        entry,
+        counters: view.counters,
+        attempt,
+        fence: Some(fence),
+        held: Some(worker),
+        missed: false,
+    };
     if let Err(error) = settler.queue.restore(vec![restored]).await {
         warn!(%run, %error, "failed to give the queue back what a worker holds");
     }

@@ -1,11 +1,14 @@
 //! A queue that has lost what it held is filled again from the store, by one server.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::missed;
 use crate::queue::{Entry, Queue, QueueError, Restored};
 use crate::run::{Place, RunId, State};
 use crate::settle::Settler;
@@ -48,6 +51,8 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
         return Ok(());
     }
     settler.queue.raise_fence(settler.store.fence_floor().await?).await?;
+    // Known from the first start on, so that nothing is due before it was asked for.
+    settler.store.released().await?;
     let (mut after, mut count) = (None, 0);
     loop {
         let runs = settler.store.open_runs(after, BATCH).await?;
@@ -55,7 +60,7 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
         after = Some(last.run.id);
         count += runs.len();
         let now = settler.store.now().await?;
-        give_back(settler, runs.into_iter().map(|run| restored(run, now)).collect()).await?;
+        give_back(settler, runs, now).await?;
         renew(&*settler.queue).await?;
     }
     settler.queue.finish_rebuild().await?;
@@ -72,8 +77,14 @@ async fn renew(queue: &dyn Queue) -> Result<(), QueueError> {
 
 /// Gives the queue what the store has open. What has ended since the store was asked is taken out again: whoever ends a run that the queue does not
 /// know looks there once more afterwards, so that one of the two sees the other.
-pub(super) async fn give_back(settler: &Settler, runs: Vec<Restored>) -> Result<(), RebuildError> {
-    let ids: Vec<RunId> = runs.iter().map(|run| run.entry.run).collect();
+pub(super) async fn give_back(
+    settler: &Settler,
+    open: Vec<OpenRun>,
+    now: DateTime<Utc>,
+) -> Result<(), RebuildError> {
+    let missed = missed::among(&settler.store, &open, now).await?;
+    let ids: Vec<RunId> = open.iter().map(|open| open.run.id).collect();
+    let runs = open.into_iter().map(|open| restored(open, &missed, now)).collect();
     settler.queue.restore(runs).await?;
     let states = settler.store.states(ids.clone()).await?;
     for (run, state) in ids.into_iter().zip(states) {
@@ -85,13 +96,14 @@ pub(super) async fn give_back(settler: &Settler, runs: Vec<Restored>) -> Result<
 }
 
 /// As it was: running ones stay with their worker. A run that names its worker can wait in its place, since that worker says what it holds before it
-/// is given anything; any other may have been claimed unseen, and waits a little.
-pub(super) fn restored(open: OpenRun, now: chrono::DateTime<chrono::Utc>) -> Restored {
+/// is given anything; any other may have been claimed unseen, and waits a little. So does whatever is not to take place.
+fn restored(open: OpenRun, missed: &BTreeSet<RunId>, now: DateTime<Utc>) -> Restored {
     let mut delay = (open.ready - now).to_std().unwrap_or(Duration::ZERO);
     let held = open.worker.filter(|_| open.state == State::Running);
-    if matches!(open.run.place, Place::Any(_)) && delay.is_zero() && held.is_none() {
+    let missed = missed.contains(&open.run.id);
+    if (missed || matches!(open.run.place, Place::Any(_))) && delay.is_zero() && held.is_none() {
         delay = HOLD;
     }
     let entry = Entry::of(&open.run, delay);
-    Restored { entry, counters: open.counters, attempt: open.attempt, fence: open.fence, held }
+    Restored { entry, counters: open.counters, attempt: open.attempt, fence: open.fence, held, missed }
 }

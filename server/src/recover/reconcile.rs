@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::rebuild::{RebuildError, give_back, restored};
+use super::rebuild::{RebuildError, give_back};
 use crate::run::{Conclusion, Durability, Next, Reason, RunId, State};
 use crate::settle::Settler;
 use crate::store::{EndedAttempt, EndedRun, OpenRun};
@@ -68,13 +68,13 @@ async fn pass(settler: &Settler, after: Option<RunId>) -> Result<Option<RunId>, 
         let kept = kept.and_then(|kept| Conclusion::decode(open.run.id, &kept).ok());
         match (kept, open.run.durability) {
             (Some(conclusion), _) => record(settler, conclusion).await?,
-            (None, Durability::Durable) => back.push(restored(open, now)),
+            (None, Durability::Durable) => back.push(open),
             (None, Durability::Fast) => lost(settler, open).await?,
         }
     }
     if !back.is_empty() {
         info!(runs = back.len(), "queued open runs that the queue did not have");
-        give_back(settler, back).await?;
+        give_back(settler, back, now).await?;
     }
     Ok(next)
 }

@@ -74,7 +74,14 @@ impl Settler {
                     Next::Again { delay, counters } => {
                         let entry = Entry::of(&view.run, delay);
                         let fence = Some(end.fence);
-                        let restored = Restored { entry, counters, attempt: end.number, fence, held: None };
+                        let restored = Restored {
+                            entry,
+                            counters,
+                            attempt: end.number,
+                            fence,
+                            held: None,
+                            missed: false,
+                        };
                         if let Err(error) = self.queue.restore(vec![restored]).await {
                             warn!(%error, "failed to queue a retry: it is left to the reconciler");
                         }

@@ -144,21 +144,19 @@ impl Store {
     async fn look_at(&self, run: RunId) -> Result<Option<RunView>, StoreError> {
         let mut connection = self.reader().await?;
         let now = self.now_in(&mut connection).await?;
-        // Read so that one which moves on in between is seen as it was before or after, never half: the attempts of an open run before its row,
-        // those of an ended one after it; and open runs before ended ones, so that it is found in one of them.
-        let so_far = attempts(&mut connection, run).await?;
+        // Open runs before ended ones, so that one which ends in between is found in one of them; attempts last, so that one too many tells
+        // that the run has moved on.
         let mut select = select_open();
         select.push(" WHERE id = ?").bind(id(run));
-        if let Some(row) = select.row(&mut connection).await? {
-            let mut view = view_open(read_open(&row)?, now);
-            view.attempts.splice(0..0, so_far);
-            return Ok(Some(view));
-        }
-        let mut select = select_ended("result");
-        select.push(" WHERE id = ?").bind(id(run));
-        let Some(row) = select.row(&mut connection).await? else { return Ok(None) };
-        let mut view = read_ended(&row)?;
-        view.attempts = attempts(&mut connection, run).await?;
+        let mut view = if let Some(row) = select.row(&mut connection).await? {
+            view_open(read_open(&row)?, now)
+        } else {
+            let mut select = select_ended("result");
+            select.push(" WHERE id = ?").bind(id(run));
+            let Some(row) = select.row(&mut connection).await? else { return Ok(None) };
+            read_ended(&row)?
+        };
+        view.attempts.splice(0..0, attempts(&mut connection, run).await?);
         Ok(Some(view))
     }
 

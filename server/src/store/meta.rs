@@ -1,11 +1,14 @@
 //! Facts about the whole installation.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::retry::{Failure, Retry};
 use super::sql::{Reader, Statement};
-use super::{Store, StoreError};
+use super::{Store, StoreError, time};
 use crate::run::Fence;
+
+const RELEASED: &str = "released";
 
 impl Store {
     /// The number of shards of the queue: `default` at the very first call, and the same for ever.
@@ -48,6 +51,37 @@ impl Store {
         }
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Up to when everything that was due has been let go, as far as it is known. What is due later and not running was missed if its time has passed.
+    pub async fn released(&self) -> Result<DateTime<Utc>, StoreError> {
+        let now = self.now().await?;
+        let value = self.fact(RELEASED, time::text(now)).await?;
+        time::parse(&value)
+            .ok_or_else(|| StoreError::Corrupt(format!("meta: {RELEASED} is `{value}`, not a time")))
+    }
+
+    /// Everything that was due by then has been let go.
+    pub async fn note_released(&self, to: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut retry = Retry::default();
+        let text = time::text(to);
+        loop {
+            match self.try_note_released(&text).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return self.fact(RELEASED, text).await.map(|_| ()),
+                Err(failure) => retry.after(failure).await?,
+            }
+        }
+    }
+
+    /// Whether there is an earlier note, which is this now.
+    async fn try_note_released(&self, to: &str) -> Result<bool, Failure> {
+        let mut transaction = self.begin().await?;
+        let mut update = Statement::new("UPDATE meta SET value = ? WHERE name = ? AND value < ?");
+        update.bind(to).bind(RELEASED).bind(to);
+        let moved = update.execute(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(moved > 0)
     }
 
     /// A fact; `first` when nobody has said it before.

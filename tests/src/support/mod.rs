@@ -32,4 +32,4 @@ pub mod watchdog;
 pub use cluster::{Cluster, ClusterOptions};
 pub use journal::Journal;
 pub use scenario::Backend;
-pub use wait::eventually;
+pub use wait::{eventually, eventually_within};

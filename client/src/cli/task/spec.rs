@@ -49,7 +49,7 @@ struct FiringArgs {
     /// Spread the runs over this time, each always by the same delay
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     splay: Option<Duration>,
-    /// Skip a firing that could not be queued within this time; `none` for no limit
+    /// Skip a missed firing that is later than this; `none` for no limit
     #[arg(long, value_name = "TIME")]
     start_deadline: Option<Limit>,
 }

@@ -69,13 +69,13 @@ impl Live {
     }
 
     /// A claim of at most `most` from this place, if it may be sent anything.
-    pub fn claim(&mut self, place: Place, most: u32) -> Option<Claim> {
+    pub fn claim(&mut self, place: impl FnOnce() -> Place, most: u32) -> Option<Claim> {
         let max = u32::try_from(self.free()).unwrap_or(u32::MAX).min(most);
         if max == 0 {
             return None;
         }
         self.claiming = true;
-        Some(Claim { place, worker: self.session.worker.clone(), session: self.session.id, max })
+        Some(Claim { place: place(), worker: self.session.worker.clone(), session: self.session.id, max })
     }
 
     /// The claim under way brought these, which are being sent.

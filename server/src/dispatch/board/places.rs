@@ -109,29 +109,23 @@ impl Places {
         std::mem::take(&mut self.own_ready)
     }
 
-    /// The `any(..)` places that are ready, each with its workers, starting with another one each round; none is any more.
-    pub fn take_any(&mut self, round: u64) -> Vec<(Place, Vec<Name>)> {
-        let ready = self
-            .any
-            .iter_mut()
-            .filter_map(|(selector, any)| std::mem::take(&mut any.ready).then_some((selector, any)));
-        ready
-            .map(|(selector, any)| {
-                let first = usize::try_from(round).unwrap_or(0).checked_rem(any.workers.len()).unwrap_or(0);
-                let rotated = any.workers.iter().skip(first).chain(any.workers.iter().take(first));
-                (Place::Any(selector.clone()), rotated.cloned().collect())
-            })
-            .collect()
+    /// The worker cannot take from its own place.
+    pub fn block_own(&mut self, worker: Name) {
+        self.own_blocked.insert(worker);
     }
 
-    /// Nobody could take from there.
-    pub fn block(&mut self, place: Place) {
-        match place {
-            Place::Worker(worker) => {
-                self.own_blocked.insert(worker);
-            }
-            Place::Any(selector) => {
-                if let Some(any) = self.any.get_mut(&selector) {
+    /// Lets `claim` see the `any(..)` places that are ready, each with its workers, starting with another one each round; none is ready any more, and those
+    /// are blocked where it says that nobody could take anything.
+    pub fn take_any(
+        &mut self,
+        round: u64,
+        mut claim: impl FnMut(&Selector, &mut dyn Iterator<Item = &Name>) -> bool,
+    ) {
+        for (selector, any) in &mut self.any {
+            if std::mem::take(&mut any.ready) {
+                let first = usize::try_from(round).unwrap_or(0).checked_rem(any.workers.len()).unwrap_or(0);
+                let mut rotated = any.workers.iter().skip(first).chain(any.workers.iter().take(first));
+                if !claim(selector, &mut rotated) {
                     (any.blocked, any.missed) = (true, false);
                 }
             }

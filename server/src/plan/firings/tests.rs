@@ -2,6 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::run::{Overlap, Payload, Policy, Priority, TaskId};
+use crate::task::CatchUp;
 
 fn at(text: &str) -> DateTime<Utc> {
     format!("2026-03-01T{text}Z").parse().unwrap()

@@ -44,5 +44,6 @@ impl State {
 
 /// Whether a worker that holds this fence holds the latest attempt. A fence later than any known is right: what gave it was forgotten.
 fn is_rightful(open: &Open, fence: Fence) -> bool {
-    open.fence.is_none_or(|latest| latest <= fence) && !matches!(open.stage, Stage::Ending { .. })
+    open.fence.is_none_or(|latest| latest <= fence)
+        && !matches!(open.stage, Stage::Ending { .. } | Stage::Missed { .. })
 }

@@ -89,6 +89,7 @@ impl State {
     fn again(&mut self, run: RunId, delay: Duration, counters: Counters, now: Instant) {
         let Some(open) = self.runs.get_mut(&run) else { return };
         match open.stage {
+            Stage::Missed { .. } => return self.release(run, now),
             Stage::Behind | Stage::Ending { .. } => return,
             Stage::Due(_) | Stage::Ready if open.counters == counters => return,
             Stage::Due(_) | Stage::Ready | Stage::InFlight { .. } => open.counters = counters,

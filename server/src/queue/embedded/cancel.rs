@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::open::Stage;
+use super::open::{Open, Stage};
 use super::state::State;
 use crate::queue::{Cancelled, Ending, EndingCause};
 use crate::run::RunId;
@@ -13,7 +13,7 @@ impl State {
         match open.stage {
             Stage::InFlight { .. } => self.ask_to_cancel(run),
             Stage::Ending { .. } => {}
-            Stage::Due(_) | Stage::Behind | Stage::Ready => {
+            Stage::Due(_) | Stage::Behind | Stage::Ready | Stage::Missed { .. } => {
                 let offer = now + self.limits.offer;
                 self.end(run, EndingCause::Cancelled, offer);
             }
@@ -29,6 +29,7 @@ impl State {
     pub fn withdraw(&mut self, run: RunId) -> bool {
         match self.runs.get(&run) {
             None => true,
+            Some(Open { stage: Stage::Missed { .. }, .. }) => self.remove(run).is_some(),
             Some(open) if open.stage.is_waiting() && open.attempt == 0 => self.remove(run).is_some(),
             Some(_) => false,
         }

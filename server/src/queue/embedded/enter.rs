@@ -84,6 +84,7 @@ impl State {
         open.counters = restored.counters;
         open.attempt = restored.attempt;
         open.fence = restored.fence;
+        open.missed = restored.missed;
         if (open.attempt > 0 || restored.held.is_some())
             && let Some((_, slot)) = open.slot()
         {

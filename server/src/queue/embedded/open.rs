@@ -17,6 +17,8 @@ pub(super) struct Open {
     pub counters: Counters,
     pub cancelled: bool,
     pub followed: bool,
+    /// It was missed, unless somebody turns out to have claimed it.
+    pub missed: bool,
     /// When it is given up; `None` once it was accepted.
     pub expires: Option<Instant>,
     /// To whom the latest attempt was given.
@@ -32,6 +34,7 @@ pub(super) enum Stage {
     Ready,
     InFlight { accepted: bool },
     Ending { cause: EndingCause, offer: Instant },
+    Missed { offer: Instant },
 }
 
 /// What runs of one overlap key share in one place.
@@ -55,6 +58,7 @@ impl Open {
             counters: Counters::default(),
             cancelled: false,
             followed: false,
+            missed: false,
             expires: entry.expires.map(|after| due + after),
             holder: None,
             stage: Stage::Due(due),
@@ -68,6 +72,11 @@ impl Open {
             None | Some((Overlap::Allow, _)) => None,
             Some((policy, key)) => Some((*policy, (self.entry.place.clone(), key.clone()))),
         }
+    }
+
+    /// Whether it was missed, if nothing that was due was let go for too long (`dark`).
+    pub fn is_missed(&self, dark: bool) -> bool {
+        self.attempt == 0 && (dark || self.missed)
     }
 
     /// It was never accepted and its time is over.

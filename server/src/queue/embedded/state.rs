@@ -164,6 +164,7 @@ impl State {
             },
             (Stage::Ready | Stage::InFlight { .. }, _) => Phase::Ready,
             (Stage::Ending { .. }, _) => Phase::Ending,
+            (Stage::Missed { .. }, _) => Phase::Missed,
         }
     }
 
@@ -172,7 +173,7 @@ impl State {
         let nearest = self.nearest();
         match open.stage {
             Stage::Due(at) => _ = self.due.insert((at, run)),
-            Stage::Ending { offer, .. } => _ = self.endings.insert((offer, run)),
+            Stage::Ending { offer, .. } | Stage::Missed { offer } => _ = self.endings.insert((offer, run)),
             Stage::Behind => self.stand_in_line(open),
             Stage::Ready => {
                 let place = self.ready.entry(open.entry.place.clone()).or_default();
@@ -199,7 +200,7 @@ impl State {
         let run = open.entry.run;
         match open.stage {
             Stage::Due(at) => _ = self.due.remove(&(at, run)),
-            Stage::Ending { offer, .. } => _ = self.endings.remove(&(offer, run)),
+            Stage::Ending { offer, .. } | Stage::Missed { offer } => _ = self.endings.remove(&(offer, run)),
             Stage::Behind => self.leave_line(open),
             Stage::Ready => {
                 if let Some(place) = self.ready.get_mut(&open.entry.place) {

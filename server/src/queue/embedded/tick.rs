@@ -14,25 +14,38 @@ const BATCH: usize = 500;
 
 impl State {
     pub fn tick(&mut self, now: Instant) -> Tick {
+        let mut tick = Tick::default();
+        let dark = self.due.first().is_some_and(|(at, _)| *at + self.limits.late <= now);
         for run in past(&self.expiry, now) {
             self.end(run, EndingCause::Expired, now);
         }
         for run in past(&self.due, now) {
-            self.release(run, now);
+            if self.runs[&run].is_missed(dark) {
+                self.go(run, Stage::Missed { offer: now });
+            } else {
+                self.release(run, now);
+                tick.released = true;
+            }
         }
-        let endings = past(&self.endings, now).into_iter().filter_map(|run| self.offer(run, now)).collect();
-        Tick { endings, next: self.next(now) }
+        for run in past(&self.endings, now) {
+            self.offer(run, now, &mut tick);
+        }
+        tick.next = self.next(now);
+        tick
     }
 
-    fn offer(&mut self, run: RunId, now: Instant) -> Option<Ending> {
-        let open = self.runs.get_mut(&run)?;
-        let Stage::Ending { cause, offer } = &mut open.stage else { return None };
-        let cause = *cause;
+    fn offer(&mut self, run: RunId, now: Instant, tick: &mut Tick) {
+        let Some(open) = self.runs.get_mut(&run) else { return };
+        let (Stage::Ending { offer, .. } | Stage::Missed { offer }) = &mut open.stage else { return };
         self.endings.remove(&(*offer, run));
         *offer = now + self.limits.offer;
         self.endings.insert((*offer, run));
-        let record = self.record(&self.runs[&run], now);
-        Some(Ending { record, cause })
+        let open = &self.runs[&run];
+        let record = self.record(open, now);
+        match open.stage {
+            Stage::Ending { cause, .. } => tick.endings.push(Ending { record, cause }),
+            _ => tick.missed.push(record),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ load(ids)
 for _, id in ipairs(ids) do
   local run = runs[id]
   if run and IN_FLIGHT[run.phase] then ask_to_cancel(run)
-  elseif run and WAITING[run.phase] then go(run, 'c', offer) end
+  elseif run and (WAITING[run.phase] or run.phase == 'm') then go(run, 'c', offer) end
 end
 local answers = records(ids)
 commit()

@@ -43,7 +43,7 @@ impl RedisQueue {
                 call.arg(counters_text(run.counters))
                     .arg(run.attempt)
                     .arg(run.fence.map_or(0, |fence| fence.0));
-                call.arg(run.held.as_ref().map_or("", |worker| worker.as_str()));
+                call.arg(run.held.as_ref().map_or("", |worker| worker.as_str())).arg(u8::from(run.missed));
             }
             extra.declare(&mut call);
             Request::Script(call)

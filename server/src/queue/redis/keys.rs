@@ -11,7 +11,7 @@
 //! | `p:{k}:ready` | zset, all scores 0 | place, NUL, rank, turn, run id: in this order they are claimed | release | claimed, ended |
 //! | `p:{k}:due` | zset | run id, by ms when it is due | enqueue, settle | released, ended |
 //! | `p:{k}:expiry` | zset | run id, by ms when it is given up; only while it waits | enqueue, settle | claimed, ended |
-//! | `p:{k}:endings` | zset | run id, by ms when its end is offered | expiry, cancel, overlap | settled |
+//! | `p:{k}:endings` | zset | run id, by ms when its end, or that it was missed, is offered | expiry, cancel, overlap, tick | settled |
 //! | `p:{k}:flights` | zset, all scores 0 | worker, NUL, run id: what is in flight | claim, open | settled |
 //! | `p:{k}:slots` | hash | slot -> id of the run that has it | release | the run ends, nobody waits |
 //! | `p:{k}:waiters` | zset, all scores 0 | slot, turn, run id: who waits for a slot, in order | release | gets it, ended |
@@ -25,8 +25,8 @@
 //! A place is a worker's name, or `?` and a selector. A slot is 32 hexadecimal digits of SHA-256 of place and overlap key. Rank is 0 for urgent to 3
 //! for low; turn counts releases, in 13 digits.
 //!
-//! A state is, separated by spaces: phase (`D`ue, `B`ehind, `R`eady, in `F`light, `A`ccepted; ending: e`x`pired, `o`verlapped, `r`eplaced,
-//! `c`ancelled), worker/session that has or had it or `-`, fence or 0, attempt, ms when it expires or 0, flags (`f`ollowed, `c`ancelled) or `-`,
+//! A state is, separated by spaces: phase (`D`ue, `B`ehind, `R`eady, in `F`light, `A`ccepted; `m`issed; ending: e`x`pired, `o`verlapped, `r`eplaced,
+//! `c`ancelled), worker/session that has or had it or `-`, fence or 0, attempt, ms when it expires or 0, flags (`f`ollowed, `c`ancelled, `m`issed) or `-`,
 //! slot or `-`, its counters, turn or 0, overlap policy, rank, place.
 //!
 //! Channels: `p:hint` reaches every server, `p:hint:<server>` one. See [`super::hints`] for what they carry.

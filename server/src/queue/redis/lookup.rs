@@ -11,7 +11,7 @@ use super::enter::millis;
 use super::keys::{parse_place, place_text};
 use super::link::{Request, garbled};
 use super::queue::RedisQueue;
-use super::record::{Raw, read, read_ending, read_record};
+use super::record::{Raw, read, read_record};
 use crate::queue::{Cancelled, Ending, QueueError, Record, Tick};
 use crate::run::{Place, RunId};
 
@@ -68,17 +68,21 @@ impl RedisQueue {
     }
 
     pub(super) async fn tick_all(&self) -> Result<Tick, QueueError> {
-        let parts: Vec<(Vec<Raw>, i64)> = self
+        let parts: Vec<(Vec<Raw>, i64, u8)> = self
             .each(|shard| {
                 let mut call = self.call(&self.scripts.tick, shard);
-                call.arg(millis(self.limits.offer)).arg(BATCH);
+                call.arg(millis(self.limits.offer)).arg(BATCH).arg(millis(self.limits.late));
                 Request::Script(call)
             })
             .await?;
         let mut tick = Tick::default();
-        for (endings, next) in parts {
-            for raw in endings {
-                tick.endings.push(read_ending(raw)?);
+        for (offered, next, released) in parts {
+            tick.released |= released == 1;
+            for raw in offered {
+                match read(raw)? {
+                    (record, Some(cause)) => tick.endings.push(Ending { record, cause }),
+                    (record, None) => tick.missed.push(record),
+                }
             }
             if let Ok(next) = u64::try_from(next) {
                 let next = Duration::from_millis(next).min(Duration::from_secs(3600));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::link::garbled;
-use crate::queue::{Ending, EndingCause, Phase, QueueError, Record, SessionId};
+use crate::queue::{EndingCause, Phase, QueueError, Record, SessionId};
 use crate::run::{Counters, Fence};
 
 /// `{ id, phase, wait, worker, session, server, fence, attempt, counters, flags, body }`.
@@ -25,6 +25,7 @@ pub(super) fn read(raw: Raw) -> Result<(Record, Option<EndingCause>), QueueError
         "D" => Phase::Due(Duration::from_millis(wait)),
         "B" => Phase::Behind,
         "R" => Phase::Ready,
+        "m" => Phase::Missed,
         "F" | "A" => Phase::InFlight {
             worker: worker.parse().map_err(|_| wrong())?,
             session: SessionId(session.parse().map_err(|_| wrong())?),
@@ -48,12 +49,6 @@ pub(super) fn read(raw: Raw) -> Result<(Record, Option<EndingCause>), QueueError
 /// A run that does not end.
 pub(super) fn read_record(raw: Raw) -> Result<Record, QueueError> {
     read(raw).map(|(record, _)| record)
-}
-
-/// A run that ends.
-pub(super) fn read_ending(raw: Raw) -> Result<Ending, QueueError> {
-    let (record, cause) = read(raw)?;
-    Ok(Ending { record, cause: cause.ok_or_else(|| garbled("record of an ending"))? })
 }
 
 /// Counters as they stand in a state.

@@ -1,8 +1,8 @@
 -- Enters open runs of the store again, those first that have a slot by right. Ids that are there are left as they are.
 -- ARGV: channel, life of a session, life of a key, then of each run: id, body, delay, expires or '', slot, policy, rank, place,
--- number of its key or '0', hash of its request, counters, attempt, fence, worker that holds it or ''.
+-- number of its key or '0', hash of its request, counters, attempt, fence, worker that holds it or '', 1 if it was missed.
 
-local WIDTH = 14
+local WIDTH = 15
 local life, key_life = tonumber(ARGV[2]), ARGV[3]
 local NONE = '00000000-0000-0000-0000-000000000000'
 
@@ -12,13 +12,14 @@ load(ids)
 
 local used, expected = {}, {}
 for n, id in ipairs(ids) do
-  local _, body, delay, expires, slot, policy, rank, place, key, request, behind, attempt, fence, worker =
+  local _, body, delay, expires, slot, policy, rank, place, key, request, behind, attempt, fence, worker, missed =
     unpack(ARGV, 4 + (n - 1) * WIDTH, 3 + n * WIDTH)
   if not runs[id] then
     local due = now + tonumber(delay)
     local run = { id = id, holder = '-', fence = fence, attempt = attempt, expires = '0', flags = '-', counters = behind, turn = '0',
       slot = slot, policy = policy, rank = rank, place = place }
     if expires ~= '' and worker == '' then run.expires = string.format('%.0f', due + tonumber(expires)) end
+    if missed == '1' then mark(run, 'm') end
     runs[id] = run
     bodies[#bodies + 1] = id
     bodies[#bodies + 1] = body

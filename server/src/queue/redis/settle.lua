@@ -8,8 +8,12 @@ for i = 3, #ARGV, 5 do ids[#ids + 1] = ARGV[i] end
 load(ids)
 local results = {}
 
--- Back to its place. One that went back already, with these counters, is where it should be.
+-- Back to its place. One that was missed is let go; one that went back already, with these counters, is where it should be.
 local function again(run, delay, behind)
+  if run.phase == 'm' then
+    unindex(run)
+    return release(run)
+  end
   local waits = run.phase == 'D' or run.phase == 'R'
   read_rest(run)
   if not IN_FLIGHT[run.phase] and not (waits and run.counters ~= behind) then return end

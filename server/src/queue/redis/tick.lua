@@ -1,8 +1,13 @@
 -- Expires and releases what is past its moment, and offers what ends without having run.
--- ARGV: channel, offer again after, most of each kind.
--- Returns { records of endings .. } and the wait until the next moment, -1 if there is none.
+-- ARGV: channel, offer again after, most of each kind, late.
+-- Returns { records of endings and of what was missed .. }, the wait until the next moment, -1 if there is none, and 1 if something was let go.
 
-local offer, most = now + tonumber(ARGV[2]), ARGV[3]
+local offer, most, late = now + tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+
+-- The oldest is so late that nobody has looked meanwhile.
+local oldest = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')
+local dark = oldest[2] and tonumber(oldest[2]) + late <= now
+local released = 0
 
 local function past(zset)
   local ids = redis.call('ZRANGEBYSCORE', zset, '-inf', now, 'LIMIT', 0, most)
@@ -17,9 +22,12 @@ local endings = past(ENDINGS)
 for _, id in ipairs(past(EXPIRY)) do go(runs[id], 'x', now) end
 for _, id in ipairs(past(DUE)) do
   local run = runs[id]
-  if run.phase == 'D' then
+  if run.phase == 'D' and run.attempt == '0' and (dark or has(run, 'm')) then
+    go(run, 'm', now)
+  elseif run.phase == 'D' then
     unindex(run)
     release(run)
+    released = 1
   end
 end
 for id, at in pairs(scores[ENDINGS] or {}) do
@@ -37,4 +45,4 @@ for _, zset in ipairs({ DUE, EXPIRY, ENDINGS }) do
     if next < 0 or wait < next then next = wait end
   end
 end
-return { ended, next }
+return { ended, next, released }

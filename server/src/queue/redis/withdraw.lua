@@ -5,7 +5,7 @@ load(ids)
 local answers = {}
 for n, id in ipairs(ids) do
   local run = runs[id]
-  if run and WAITING[run.phase] and run.attempt == '0' then remove(run) end
+  if run and (WAITING[run.phase] or run.phase == 'm') and run.attempt == '0' then remove(run) end
   answers[n] = runs[id] and 0 or 1
 end
 commit()

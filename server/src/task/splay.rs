@@ -1,20 +1,15 @@
-//! Where a task's runs live in the queue, and by how much each is delayed: the same at each firing and on each server.
+//! By how much each of a task's runs is delayed: the same at each firing and on each server.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
-use crate::queue::shard_of;
 use crate::run::{Place, TaskId};
 
-/// The shard of all runs of a task, so that its overlap policy is decided in one place.
-pub(super) fn shard(task: TaskId, shards: u16) -> u16 {
-    shard_of(&task.to_string(), shards)
-}
-
 /// The delay of a task's runs in this place: from zero up to `splay`, in whole milliseconds.
-pub(super) fn splay(task: TaskId, place: &Place, splay: Duration) -> TimeDelta {
+#[must_use]
+pub fn splay(task: TaskId, place: &Place, splay: Duration) -> TimeDelta {
     let most = u64::try_from(splay.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
     let delay = number(task.as_bytes(), &place.to_string()) % most;
     TimeDelta::milliseconds(i64::try_from(delay).unwrap_or(i64::MAX))

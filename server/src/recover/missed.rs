@@ -1,0 +1,102 @@
+//! Runs that were queued ahead and were due while nobody was there to let them go: their tasks' catch-up and start deadline decide, as they do for
+//! firings that were never planned.
+//!
+//! A queue that was there all the time finds them itself, see [`Tick::missed`](crate::queue::Tick::missed). For one that is filled again, the store
+//! remembers up to when runs were let go. What is later than that and may not run is still held back for a while, as a worker may have it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tracing::{info, warn};
+
+use super::rebuild::RebuildError;
+use crate::queue::{Limits, Record, Settlement, Step};
+use crate::run::{Run, RunId, State, TaskId};
+use crate::settle::Settler;
+use crate::store::{EndedRun, OpenRun, Store, StoreError};
+use crate::task::left_out;
+
+/// Lets go what is to take place, and records the rest as skipped.
+pub async fn judge(settler: &Settler, missed: Vec<Record>) -> Result<(), RebuildError> {
+    let (mut runs, mut counters) = (Vec::new(), Vec::new());
+    for record in missed {
+        match Run::decode(record.run, &record.body) {
+            Ok(run) => {
+                runs.push(run);
+                counters.push(record.counters);
+            }
+            Err(error) => {
+                warn!(run = %record.run, %error, "a damaged run is dropped from the queue");
+                settler.drop_ended(record.run).await;
+            }
+        }
+    }
+    let now = settler.store.now().await?;
+    let reasons = reasons(&settler.store, &runs, now).await?;
+    let (mut released, mut skipped) = (Vec::new(), Vec::new());
+    for ((run, counters), reason) in runs.into_iter().zip(counters).zip(reasons) {
+        match reason {
+            None => {
+                let step = Step::Again { delay: Duration::ZERO, counters };
+                released.push(Settlement { run: run.id, fence: None, step });
+            }
+            Some(reason) => skipped.push(EndedRun {
+                run,
+                state: State::Skipped,
+                reason: None,
+                error: reason.to_owned(),
+                server: settler.server.clone(),
+            }),
+        }
+    }
+    info!(late = released.len(), skipped = skipped.len(), "runs were due while no server was up");
+    settler.queue.settle(released).await?;
+    settler.end_unrun(skipped).await;
+    Ok(())
+}
+
+/// Those of these open runs, which the queue has lost, that were missed and do not take place.
+pub(super) async fn among(
+    store: &Store,
+    open: &[OpenRun],
+    now: DateTime<Utc>,
+) -> Result<BTreeSet<RunId>, StoreError> {
+    if !open.iter().any(|open| is_overdue(open, now)) {
+        return Ok(BTreeSet::new());
+    }
+    let released = store.released().await?;
+    let missed: Vec<Run> = open
+        .iter()
+        .filter(|open| is_overdue(open, now) && open.run.due > released)
+        .map(|open| open.run.clone())
+        .collect();
+    let oldest = missed.iter().map(|run| run.due).min();
+    if oldest.is_none_or(|due| (now - due).to_std().is_ok_and(|late| late < Limits::LATE)) {
+        return Ok(BTreeSet::new());
+    }
+    let reasons = reasons(store, &missed, now).await?;
+    Ok(missed.iter().zip(reasons).filter_map(|(run, reason)| reason.map(|_| run.id)).collect())
+}
+
+/// Whether it was queued ahead and is due, and as far as the store knows nobody has had it.
+fn is_overdue(open: &OpenRun, now: DateTime<Utc>) -> bool {
+    let run = &open.run;
+    let ahead = run.task.is_some() && run.due > run.created;
+    ahead && run.due <= now && open.fence.is_none() && open.attempt == 0
+}
+
+/// Why each of these does not take place, if it does not. What is of no task does.
+async fn reasons(
+    store: &Store,
+    runs: &[Run],
+    now: DateTime<Utc>,
+) -> Result<Vec<Option<&'static str>>, StoreError> {
+    let ids: BTreeSet<TaskId> = runs.iter().filter_map(|run| run.task.as_ref()).map(|task| task.id).collect();
+    let mut tasks = BTreeMap::new();
+    for id in ids {
+        tasks.insert(id, store.task(&id.to_string()).await?.and_then(Result::ok));
+    }
+    let reason = |run: &Run| left_out(tasks[&run.task.as_ref()?.id].as_ref(), run, now);
+    Ok(runs.iter().map(reason).collect())
+}
