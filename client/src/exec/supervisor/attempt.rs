@@ -110,9 +110,9 @@ impl<'a> Attempt<'a> {
     ///    host's service manager.
     ///
     /// Returns when nothing of it is left; the output may wait still.
-    pub fn serve(&mut self, channel: &mut Channel, mut children: &UnixStream) -> io::Result<Ending> {
+    pub fn serve(&mut self, channel: &mut Channel, mut children: &UnixStream) -> Ending {
         loop {
-            while let Some(ask) = channel.hear()? {
+            while let Some(ask) = channel.hear() {
                 if matches!(ask, Ask::Cancel(_)) && matches!(self.phase, Phase::Running) {
                     self.stop(Ending::Cancelled);
                 }
@@ -125,10 +125,10 @@ impl<'a> Attempt<'a> {
             self.pipes.serve(now);
             if self.advance(now) {
                 self.pipes.close();
-                return Ok(self.ending());
+                return self.ending();
             }
             self.hand_on(channel, now);
-            self.wait(channel, children)?;
+            self.wait(channel, children);
             // One byte per child that ended, or several: only that there were some counts.
             while io::Read::read(&mut children, &mut [0; 64]).is_ok_and(|count| count == 64) {}
         }
@@ -136,7 +136,7 @@ impl<'a> Attempt<'a> {
 
     /// Hands over the rest of the output and the end. Here alone the daemon is waited for, as long as it is there: before, a daemon
     /// that does not listen delays neither the command nor time-out nor cancellation.
-    pub fn finish(mut self, channel: &mut Channel, ending: Ending) -> io::Result<()> {
+    pub fn finish(mut self, channel: &mut Channel, ending: Ending) {
         let out_of_memory = self.tree.settle().unwrap_or_else(|error| {
             self.notes.push(format!("its cgroup cannot be used again: {error}"));
             false
@@ -159,12 +159,11 @@ impl<'a> Attempt<'a> {
         };
         let notes = self.notes.into_iter().map(Piece::Note);
         for piece in self.pipes.output.into_rest().chain(notes) {
-            channel.settle()?;
+            channel.settle();
             channel.say(piece.into());
         }
-        channel.settle()?;
+        channel.settle();
         channel.say(Word::End(exit.into()));
-        Ok(())
     }
 
     /// Looks who has ended and goes on to the next phase if it is time; true after the last.
@@ -220,7 +219,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn wait(&self, channel: &Channel, children: &UnixStream) -> io::Result<()> {
+    fn wait(&self, channel: &Channel, children: &UnixStream) {
         let phase = match self.phase {
             Phase::Running => self.timeout,
             Phase::Terminating(until) | Phase::Lingering(until) | Phase::Draining(until) => Some(until),
@@ -234,7 +233,7 @@ impl<'a> Attempt<'a> {
             fds.push(PollFd::new(channel, channel.interest()));
         }
         fds.extend(self.pipes.interest());
-        wait_for(&mut fds, patience)
+        wait_for(&mut fds, patience);
     }
 
     fn ending(&mut self) -> Ending {

@@ -28,47 +28,50 @@ impl Channel {
     }
 
     /// The next word of the daemon; `None` when it is gone, or has said nothing for so long.
-    pub fn wait(&mut self, patience: Duration) -> io::Result<Option<Ask>> {
+    pub fn wait(&mut self, patience: Duration) -> Option<Ask> {
         let deadline = Instant::now() + patience;
         loop {
             self.flush();
-            if let Some(ask) = self.hear()? {
-                return Ok(Some(ask));
+            if let Some(ask) = self.hear() {
+                return Some(ask);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if self.closed || left.is_zero() {
-                return Ok(None);
+                return None;
             }
-            wait_for(&mut [PollFd::new(&self.socket, self.interest())], Some(left))?;
+            wait_for(&mut [PollFd::new(&self.socket, self.interest())], Some(left));
         }
     }
 
-    /// What the daemon has said, without waiting.
-    ///
-    /// # Errors
-    /// What it said makes no sense.
-    pub fn hear(&mut self) -> io::Result<Option<Ask>> {
-        loop {
-            if let Some(request) = frame::decode::<Request>(&mut self.heard)? {
+    /// What the daemon has said, without waiting. One that makes no sense is as good as gone.
+    pub fn hear(&mut self) -> Option<Ask> {
+        while !self.closed {
+            match frame::decode::<Request>(&mut self.heard) {
                 // What a newer daemon says and we do not know is passed over.
-                if request.ask.is_some() {
-                    return Ok(request.ask);
+                Ok(Some(request)) if request.ask.is_none() => {}
+                Ok(Some(request)) => return request.ask,
+                Ok(None) if self.receive() => {}
+                Ok(None) => return None,
+                Err(error) => {
+                    eprintln!("cannot make out what the worker says: {error}");
+                    self.closed = true;
                 }
-                continue;
             }
-            let mut buffer = [0; 16 << 10];
-            match self.socket.read(&mut buffer) {
-                Ok(0) => self.closed = true,
-                Ok(count) => {
-                    self.heard.extend_from_slice(&buffer[..count]);
-                    continue;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => self.closed = true,
-            }
-            return Ok(None);
         }
+        None
+    }
+
+    /// Whether something came.
+    fn receive(&mut self) -> bool {
+        let mut buffer = [0; 16 << 10];
+        match self.socket.read(&mut buffer) {
+            Ok(0) => self.closed = true,
+            Ok(count) => self.heard.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(_) => self.closed = true,
+        }
+        true
     }
 
     /// Whether the last word has left, so that the next can be said.
@@ -103,20 +106,19 @@ impl Channel {
     }
 
     /// Waits until the last word has left; what the daemon says meanwhile is kept.
-    pub fn settle(&mut self) -> io::Result<()> {
+    pub fn settle(&mut self) {
         self.flush();
         while !self.is_ready() {
-            wait_for(&mut [PollFd::new(&self.socket, PollFlags::OUT)], None)?;
+            wait_for(&mut [PollFd::new(&self.socket, PollFlags::OUT)], None);
             self.flush();
         }
-        Ok(())
     }
 
     /// Says that no more is served.
-    pub fn retire(mut self) -> io::Result<()> {
-        self.settle()?;
+    pub fn retire(mut self) {
+        self.settle();
         self.say(Word::Retired(true));
-        self.settle()
+        self.settle();
     }
 
     pub fn interest(&self) -> PollFlags {
@@ -131,12 +133,13 @@ impl AsFd for Channel {
 }
 
 /// Until one of them is ready, or so long; for ever if `None`. A signal ends it too.
-pub(super) fn wait_for(fds: &mut [PollFd<'_>], patience: Option<Duration>) -> io::Result<()> {
+pub(super) fn wait_for(fds: &mut [PollFd<'_>], patience: Option<Duration>) {
     // No deadline here is a year away; one that were would be looked at again then.
     let patience = patience.map(|patience| patience.min(Duration::from_secs(31_000_000)));
     let patience = patience.map(|patience| patience.try_into().expect("a year fits"));
     match poll(fds, patience.as_ref()) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        // The host is out of memory: whoever waits looks again, and nobody is let go for it.
+        Err(error) => eprintln!("cannot wait for the command: {error}"),
     }
 }

@@ -78,16 +78,17 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
         None => (None, None),
     };
     let mut tree = Tree::new(group);
-    while let Some(ask) = channel.wait(IDLE)? {
+    while let Some(ask) = channel.wait(IDLE) {
         let Ask::Start(start) = ask else { continue };
         match Attempt::start(start, &mark, &mut tree) {
             Ok(mut attempt) => {
                 problem.iter().for_each(|problem| attempt.note(problem.clone()));
-                let ending = attempt.serve(&mut channel, &children)?;
-                attempt.finish(&mut channel, ending)?;
+                let ending = attempt.serve(&mut channel, &children);
+                attempt.finish(&mut channel, ending);
             }
             Err(exit) => channel.say(Word::End(exit.into())),
         }
     }
-    channel.retire()
+    channel.retire();
+    Ok(())
 }
