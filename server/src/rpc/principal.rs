@@ -84,6 +84,7 @@ pub struct Access {
 
 impl Interceptor for Access {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        check_content_type(&request)?;
         if let Some(tokens) = &self.tokens {
             let header = request.metadata().get("authorization");
             let header = header.and_then(|header| header.to_str().ok());
@@ -107,4 +108,14 @@ impl Interceptor for Access {
         request.extensions_mut().insert(Principal { names });
         Ok(request)
     }
+}
+
+/// A page in a browser may send anybody a form, or text, but no gRPC: it is told from a caller by this.
+fn check_content_type(request: &Request<()>) -> Result<(), Status> {
+    let kind = request.metadata().get("content-type").map_or(&[][..], |kind| kind.as_encoded_bytes());
+    if kind.starts_with(b"application/grpc") {
+        return Ok(());
+    }
+    let kind = String::from_utf8_lossy(kind);
+    Err(Status::invalid_argument(format!("content-type is {kind:?}: a gRPC call has application/grpc")))
 }
