@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use marabunta_server::run::{Counters, Durability, Next, Outcome, Reason, Run, State};
+use marabunta_server::run::{AttemptEnd, Counters, Durability, Next, Outcome, Reason, Run, State};
 use marabunta_server::store::Recorded;
 use tokio::task::JoinSet;
 
@@ -86,6 +86,23 @@ pub async fn a_loss_is_replaced_by_the_account_of_its_worker(f: &Fixture) {
         (State::Done, 1, Some(Outcome::Succeeded))
     );
     assert_eq!(f.state(&taken).await, Some(State::Running));
+}
+
+pub async fn a_loss_says_when_the_attempt_had_begun_and_when_it_was_lost(f: &Fixture) {
+    let unaware = |run: &Run, fence| {
+        let mut lost = lost(run, fence);
+        lost.end = AttemptEnd::lost("its worker fell silent");
+        lost
+    };
+    let run = f.started(5).await;
+    let begun = f.store.run(run.id).await.unwrap().unwrap().started;
+    f.store.end_attempts(vec![unaware(&run, 5)]).await.unwrap();
+    // Of this one nobody noted that it had begun.
+    f.store.end_attempts(vec![unaware(&run, 6)]).await.unwrap();
+    let attempts = f.store.run(run.id).await.unwrap().unwrap().attempts;
+    assert_eq!((attempts[0].started, attempts[1].started), (begun, None));
+    assert!(begun.is_some() && attempts[0].ended >= begun && attempts[1].ended >= attempts[0].ended);
+    assert_eq!(attempts[0].error, "its worker fell silent");
 }
 
 pub async fn a_loss_that_ended_the_run_stands(f: &Fixture) {

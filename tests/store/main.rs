@@ -45,6 +45,7 @@ macro_rules! sentences {
                 the_same_end_twice_is_recorded_once,
                 an_older_fence_is_stale_and_a_newer_one_counts,
                 a_loss_is_replaced_by_the_account_of_its_worker,
+                a_loss_says_when_the_attempt_had_begun_and_when_it_was_lost,
                 a_loss_that_ended_the_run_stands,
                 a_fast_run_is_recorded_though_nobody_entered_it,
                 a_durable_run_that_nobody_entered_is_unknown,

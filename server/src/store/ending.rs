@@ -48,6 +48,13 @@ pub(super) struct Ending<'a> {
     pub result: &'a [u8],
 }
 
+/// An attempt's row.
+pub(super) struct Account<'a> {
+    pub item: &'a EndedAttempt,
+    pub started: Option<DateTime<Utc>>,
+    pub ended: Option<DateTime<Utc>>,
+}
+
 /// Another attempt follows.
 pub(super) struct Again<'a> {
     pub attempt: &'a EndedAttempt,
@@ -118,20 +125,20 @@ pub(super) async fn outcomes(
 
 pub(super) async fn record_attempts(
     connection: &mut AnyConnection,
-    ended: &[&EndedAttempt],
+    accounts: &[Account<'_>],
 ) -> Result<(), sqlx::Error> {
     let head = "INSERT INTO attempts (run, fence, number, worker, server, started, ended, outcome, exit_code, error, output_bytes, truncated) \
                 VALUES";
-    sql::insert(connection, head, 12, ended, |values, ended| {
-        let end = &ended.end;
+    sql::insert(connection, head, 12, accounts, |values, Account { item, started, ended }| {
+        let end = &item.end;
         values
-            .add(id(ended.run.id))
-            .add(ended.fence.0.cast_signed())
-            .add(i64::from(ended.number))
-            .add(ended.worker.to_string())
-            .add(ended.server.clone())
-            .add(end.started.map(super::time::text))
-            .add(end.ended.map(super::time::text))
+            .add(id(item.run.id))
+            .add(item.fence.0.cast_signed())
+            .add(i64::from(item.number))
+            .add(item.worker.to_string())
+            .add(item.server.clone())
+            .add(started.map(super::time::text))
+            .add(ended.map(super::time::text))
             .add(end.outcome as i64)
             .add(end.exit_code)
             .add(cut(&end.error, ERROR))

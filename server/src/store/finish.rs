@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use marabunta_proto::name::Name;
 
 use super::columns;
-use super::ending::{self, Again, Ending, Known, Standing};
+use super::ending::{self, Account, Again, Ending, Known, Standing};
 use super::retry::{Failure, Retry};
 use super::{Store, StoreError};
 use crate::run::{AttemptEnd, Durability, Fence, Next, Outcome, Reason, Run, State};
@@ -54,7 +54,7 @@ pub enum Recorded {
 impl Store {
     /// Records ends of attempts; committed on return. One answer each, in order.
     ///
-    /// An attempt that was recorded as lost is replaced by its worker's own account of the same fence, as long as no later attempt is
+    /// Of an attempt that was lost its start is what is known of it, and its end is now, unless it says otherwise. One that was recorded as lost is replaced by its worker's own account of the same fence, as long as no later attempt is
     /// known. A fast run whose row is not there yet is recorded from [`EndedAttempt::run`].
     pub async fn end_attempts(&self, ended: Vec<EndedAttempt>) -> Result<Vec<Recorded>, StoreError> {
         let mut retry = Retry::default();
@@ -85,7 +85,7 @@ impl Store {
         let mut standings = ending::standings(&mut transaction, &ids).await?;
         let mut outcomes = ending::outcomes(&mut transaction, &ids).await?;
         let mut recorded = Vec::with_capacity(items.len());
-        let (mut attempts, mut entering, mut endings) = (Vec::<&EndedAttempt>::new(), vec![], vec![]);
+        let (mut attempts, mut entering, mut endings) = (Vec::<Account<'_>>::new(), vec![], vec![]);
         let mut again = BTreeMap::new();
         for item in items {
             let standing = standings.get_mut(&item.run.id).expect("each run asked for has a standing");
@@ -103,11 +103,13 @@ impl Store {
                 _ => Known::default(),
             };
             if decision == Decision::Replace {
-                attempts.retain(|lost| (lost.run.id, lost.fence) != (item.run.id, item.fence));
+                attempts.retain(|lost| (lost.item.run.id, lost.item.fence) != (item.run.id, item.fence));
                 ending::forget_attempt(&mut transaction, item.run.id, item.fence).await?;
             }
             recorded.push(Recorded::Recorded);
-            attempts.push(item);
+            let started = known.started.filter(|_| known.fence == Some(item.fence));
+            let ended = item.end.ended.or((item.end.outcome == Outcome::Lost).then_some(now));
+            attempts.push(Account { item, started: item.end.started.or(started), ended });
             *standing = match &item.next {
                 Next::Again { delay, counters } => {
                     if *standing == Standing::Absent {
@@ -127,10 +129,7 @@ impl Store {
                         lost: counters.lost,
                         worker: Some(item.worker.to_string()),
                         server: &item.server,
-                        started: known
-                            .started
-                            .filter(|_| known.fence == Some(item.fence))
-                            .or(item.end.started),
+                        started: started.or(item.end.started),
                         exit_code: item.end.exit_code,
                         result: &item.end.result,
                     });
