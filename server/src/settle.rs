@@ -118,7 +118,7 @@ impl Settler {
         for (one, recorded) in accepted.into_iter().zip(recorded) {
             match recorded {
                 Recorded::Recorded | Recorded::Already => settled.push(one),
-                Recorded::Stale | Recorded::Unknown => {
+                Recorded::Earlier | Recorded::Stale | Recorded::Unknown => {
                     debug!(run = %one.end.run, ?recorded, "the store has another end of a run: dropped from the queue");
                     verdicts[one.index] = Verdict::Stale;
                     self.drop_ended(one.end.run).await;

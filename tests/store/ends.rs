@@ -127,6 +127,51 @@ pub async fn a_fast_run_is_recorded_though_nobody_entered_it(f: &Fixture) {
     assert_eq!(f.store.open_runs(None, 10).await.unwrap()[0].counters.lost, 1);
 }
 
+pub async fn an_earlier_attempt_of_a_fast_run_that_is_written_late_enters_its_history(f: &Fixture) {
+    let fast = |run: Run| Run { durability: Durability::Fast, ..run };
+    let failed = |run: &Run, fence, failed| {
+        let counters = Counters { failed, ..Counters::default() };
+        ended(run, fence, Outcome::Failed, Next::Again { delay: Duration::ZERO, counters })
+    };
+    let (done, cancelled, runs) = (fast(f.run().await), fast(f.run().await), fast(f.run().await));
+    f.store.insert_runs(vec![new(&runs)]).await.unwrap();
+    f.store.mark_running(vec![started(&runs, 7)]).await.unwrap();
+    f.store.end_attempts(vec![succeeded(&done, 7)]).await.unwrap();
+    f.store.end_runs(vec![ended_run(&cancelled, State::Cancelled)]).await.unwrap();
+    for fence in [6, 5] {
+        for run in [&done, &cancelled, &runs] {
+            let late = vec![failed(run, fence, u32::try_from(fence - 4).unwrap())];
+            assert_eq!(f.store.end_attempts(late.clone()).await.unwrap(), [Recorded::Earlier]);
+            assert_eq!(f.store.end_attempts(late).await.unwrap(), [Recorded::Already]);
+        }
+    }
+    for (run, state, fences) in [
+        (&done, State::Done, &[5, 6, 7][..]),
+        (&cancelled, State::Cancelled, &[5, 6]),
+        (&runs, State::Running, &[5, 6, 7]),
+    ] {
+        let view = f.store.run(run.id).await.unwrap().unwrap();
+        let known: Vec<u64> = view.attempts.iter().map(|attempt| attempt.fence.0).collect();
+        assert_eq!((view.state, view.counters.failed, &known[..]), (state, 2, fences));
+    }
+    // What would end the run comes from its last attempt only.
+    assert_eq!(f.store.end_attempts(vec![succeeded(&runs, 4)]).await.unwrap(), [Recorded::Stale]);
+    assert_eq!(f.store.end_attempts(vec![succeeded(&done, 8)]).await.unwrap(), [Recorded::Stale]);
+}
+
+pub async fn attempts_of_a_fast_run_may_come_in_any_order_in_one_batch(f: &Fixture) {
+    let run = Run { durability: Durability::Fast, ..f.run().await };
+    use Recorded::{Earlier, Recorded as Done};
+    assert_eq!(
+        f.store.end_attempts(vec![lost(&run, 6), lost(&run, 5)]).await.unwrap(),
+        [Done, Earlier],
+        "it waits"
+    );
+    assert_eq!(f.store.end_attempts(vec![succeeded(&run, 8), lost(&run, 7)]).await.unwrap(), [Done, Earlier]);
+    let view = f.store.run(run.id).await.unwrap().unwrap();
+    assert_eq!((view.state, view.counters.lost, view.attempts.len()), (State::Done, 1, 4));
+}
+
 pub async fn a_durable_run_that_nobody_entered_is_unknown(f: &Fixture) {
     let run = f.run().await;
     assert_eq!(f.store.end_attempts(vec![succeeded(&run, 5)]).await.unwrap(), [Recorded::Unknown]);

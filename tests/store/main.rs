@@ -48,6 +48,8 @@ macro_rules! sentences {
                 a_loss_says_when_the_attempt_had_begun_and_when_it_was_lost,
                 a_loss_that_ended_the_run_stands,
                 a_fast_run_is_recorded_though_nobody_entered_it,
+                an_earlier_attempt_of_a_fast_run_that_is_written_late_enters_its_history,
+                attempts_of_a_fast_run_may_come_in_any_order_in_one_batch,
                 a_durable_run_that_nobody_entered_is_unknown,
                 runs_end_without_an_attempt_once,
                 the_same_run_may_end_twice_in_one_batch,

@@ -10,7 +10,7 @@ use super::entry::remove;
 use super::finish::EndedAttempt;
 use super::open::{UPDATES, sorted};
 use super::sql::{self, LIST, Reader, Statement};
-use crate::run::{Counters, Fence, Outcome, Reason, Run, RunId, State};
+use crate::run::{Counters, Fence, Next, Outcome, Reason, Run, RunId, State};
 
 /// The longest error text that is kept, in bytes.
 const ERROR: usize = 16 << 10;
@@ -238,6 +238,25 @@ pub(super) async fn again(
         let ids: Vec<_> = chunk.iter().map(|item| id(item.attempt.run.id)).collect();
         update.push(" WHERE id IN ").list(&ids);
         update.execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Sees to it that runs count their attempts that were written late, wherever they are. Rare, and so one by one.
+pub(super) async fn count(
+    connection: &mut AnyConnection,
+    earlier: &[&EndedAttempt],
+) -> Result<(), sqlx::Error> {
+    for ended in earlier {
+        let Next::Again { counters: Counters { failed, lost, .. }, .. } = ended.next else { continue };
+        for table in ["open_runs", "runs"] {
+            let mut update = Statement::new(&format!(
+                "UPDATE {table} /*! FORCE INDEX (PRIMARY) */ SET failed = ?, lost = ? WHERE id = ? AND failed + lost < ?"
+            ));
+            update.bind(i64::from(failed)).bind(i64::from(lost)).bind(id(ended.run.id));
+            update.bind(i64::from(failed) + i64::from(lost));
+            update.execute(connection).await?;
+        }
     }
     Ok(())
 }

@@ -45,6 +45,8 @@ pub enum Recorded {
     Recorded,
     /// Committed before: the same end once more.
     Already,
+    /// Committed now, as an earlier attempt of a fast run whose later ones were written first: the run itself is as it was.
+    Earlier,
     /// A later attempt is known, or the run has ended otherwise: nothing was changed.
     Stale,
     /// Neither open nor ended, and not of the class that is accepted unseen.
@@ -86,7 +88,7 @@ impl Store {
         let mut outcomes = ending::outcomes(&mut transaction, &ids).await?;
         let mut recorded = Vec::with_capacity(items.len());
         let (mut attempts, mut entering, mut endings) = (Vec::<Account<'_>>::new(), vec![], vec![]);
-        let mut again = BTreeMap::new();
+        let (mut again, mut earlier) = (BTreeMap::new(), Vec::new());
         for item in items {
             let standing = standings.get_mut(&item.run.id).expect("each run asked for has a standing");
             let before = outcomes.insert((item.run.id, item.fence), item.end.outcome);
@@ -106,10 +108,15 @@ impl Store {
                 attempts.retain(|lost| (lost.item.run.id, lost.item.fence) != (item.run.id, item.fence));
                 ending::forget_attempt(&mut transaction, item.run.id, item.fence).await?;
             }
-            recorded.push(Recorded::Recorded);
             let started = known.started.filter(|_| known.fence == Some(item.fence));
             let ended = item.end.ended.or((item.end.outcome == Outcome::Lost).then_some(now));
             attempts.push(Account { item, started: item.end.started.or(started), ended });
+            if decision == Decision::Add {
+                earlier.push(item);
+                recorded.push(Recorded::Earlier);
+                continue;
+            }
+            recorded.push(Recorded::Recorded);
             *standing = match &item.next {
                 Next::Again { delay, counters } => {
                     if *standing == Standing::Absent {
@@ -141,6 +148,7 @@ impl Store {
         ending::enter(&mut transaction, now, &entering).await?;
         ending::again(&mut transaction, now, &again.into_values().collect::<Vec<_>>()).await?;
         ending::leave(&mut transaction, now, &mut endings).await?;
+        ending::count(&mut transaction, &earlier).await?;
         transaction.commit().await?;
         Ok(recorded)
     }
@@ -195,6 +203,8 @@ enum Decision {
     Record,
     /// Record in the place of the same attempt's loss.
     Replace,
+    /// Record beside what is known of the run already.
+    Add,
     Refuse(Recorded),
 }
 
@@ -207,9 +217,14 @@ fn decide(standing: &Standing, before: Option<Outcome>, item: &EndedAttempt) -> 
         }
         (_, Some(_)) if replaces_loss => Decision::Refuse(Recorded::Stale),
         (_, Some(_)) => Decision::Refuse(Recorded::Already),
-        (Standing::Open(known), None) if known.fence > Some(item.fence) => Decision::Refuse(Recorded::Stale),
-        (Standing::Open(_), None) => Decision::Record,
-        (Standing::Ended(_), None) => Decision::Refuse(Recorded::Stale),
+        (Standing::Open(known), None) if known.fence <= Some(item.fence) => Decision::Record,
+        // The queue had settled it before it gave out the next; the servers wrote their journals in another order.
+        (Standing::Open(_) | Standing::Ended(_), None)
+            if item.run.durability == Durability::Fast && matches!(item.next, Next::Again { .. }) =>
+        {
+            Decision::Add
+        }
+        (Standing::Open(_) | Standing::Ended(_), None) => Decision::Refuse(Recorded::Stale),
         (Standing::Absent, None) if item.run.durability == Durability::Fast => Decision::Record,
         (Standing::Absent, None) => Decision::Refuse(Recorded::Unknown),
     }
