@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::run::{Next, RunId, State, TaskId};
+use crate::run::{Next, Outcome, RunId, State, TaskId};
 use crate::store::{EndedAttempt, EndedRun, Mirror, NewRun, Started, Store, StoreError};
 
 /// How many entries may wait.
@@ -152,7 +152,8 @@ impl Sorted {
             Entry::Submitted(run) => self.submitted.push(run),
             Entry::Started(started) => self.started.push(started),
             Entry::Attempt(attempt) => {
-                if matches!(attempt.next, Next::End { .. }) {
+                // Of one that was lost, only the entry of its start says when that was.
+                if matches!(attempt.next, Next::End { .. }) && attempt.end.outcome != Outcome::Lost {
                     self.over.insert(attempt.run.id);
                 }
                 self.attempts.push(attempt);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use marabunta_proto::name::Name;
 use tracing::{debug, warn};
 
+use crate::clock::StoreClock;
 use crate::journal::{Journal, mirror};
 use crate::queue::{Ending, EndingCause, Phase, Queue, Record, SessionId, Settled, Settlement, Step};
 use crate::run::{
@@ -24,6 +25,7 @@ pub struct Settler {
     pub queue: Arc<dyn Queue>,
     pub store: Store,
     pub journal: Journal,
+    pub clock: StoreClock,
     /// This server's id.
     pub server: String,
 }
@@ -78,7 +80,7 @@ impl Settler {
                 verdicts[index] = self.end_unknown(end).await;
                 continue;
             };
-            match decide(index, end, &record) {
+            match decide(index, self.dated(end), &record) {
                 Ok(decided) if decided.run.durability == Durability::Durable => durable.push(decided),
                 Ok(decided) => fast.push(decided),
                 Err(verdict) => verdicts[index] = verdict,
@@ -87,6 +89,15 @@ impl Settler {
         self.end_durable(durable, &mut verdicts).await;
         self.end_fast(fast, &mut verdicts).await;
         verdicts
+    }
+
+    /// The worker of an attempt that was lost cannot say when that was: it is when the server finds out.
+    fn dated(&self, end: End) -> End {
+        let lost = |end: AttemptEnd| match end.outcome {
+            Outcome::Lost => AttemptEnd { ended: end.ended.or_else(|| Some(self.clock.now())), ..end },
+            _ => end,
+        };
+        End { end: end.end.map(lost), ..end }
     }
 
     /// The store first. What it has is then settled in the queue; what it refuses is not.
@@ -107,7 +118,7 @@ impl Settler {
         for (one, recorded) in accepted.into_iter().zip(recorded) {
             match recorded {
                 Recorded::Recorded | Recorded::Already => settled.push(one),
-                Recorded::Stale | Recorded::Unknown => {
+                Recorded::Earlier | Recorded::Stale | Recorded::Unknown => {
                     debug!(run = %one.end.run, ?recorded, "the store has another end of a run: dropped from the queue");
                     verdicts[one.index] = Verdict::Stale;
                     self.drop_ended(one.end.run).await;
@@ -188,7 +199,9 @@ impl Settler {
     fn row(&self, one: &Decided) -> Option<EndedAttempt> {
         let end = match (&one.end.end, &one.next) {
             (Some(end), _) => end.clone(),
-            (None, Next::End { .. }) => AttemptEnd::lost("never accepted"),
+            (None, Next::End { .. }) => {
+                AttemptEnd { ended: Some(self.clock.now()), ..AttemptEnd::lost("never accepted") }
+            }
             (None, Next::Again { .. }) => return None,
         };
         Some(EndedAttempt {

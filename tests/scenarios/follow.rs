@@ -69,6 +69,24 @@ scenarios! {
         assert_eq!((&messages[1]["kind"], &messages[1]["text"]), (&"stdout".into(), &"attempt 2\n".into()));
     }
 
+    async fn the_first_output_of_an_attempt_names_it(backend: Backend) {
+        let cluster = Cluster::on(backend).servers(2).workers(["web-1"]).start().await;
+        for options in [&[][..], &["--durable"]] {
+            let journal = Journal::new();
+            let gate = journal.gate("end");
+            let id = submit(&cluster, "web-1", options, &format!("echo one; {}", gate.wait())).await;
+            let messages = eventually("there is output", async || {
+                let mut document = cluster.cli(["runs", "logs", &id, "-o", "json"]).await.json();
+                let messages = std::mem::take(document["messages"].as_array_mut().unwrap());
+                anyhow::ensure!(!messages.is_empty(), "{document}");
+                Ok(messages)
+            })
+            .await;
+            assert_eq!((messages.len(), &messages[0]["attempt"]), (1, &1.into()), "{messages:?}");
+            gate.open();
+        }
+    }
+
     async fn logs_of_no_run_are_refused_at_once(backend: Backend) {
         let cluster = Cluster::on(backend).start().await;
         for (id, word) in [("01990f3e-7c2a-8000-8000-000000000001", "no run"), ("not-an-id", "id")] {

@@ -1,6 +1,6 @@
 //! Workers that die, hang, come back, are doubled or drained.
 
-use marabunta_proto::v1::{Outcome, Reason, RunState};
+use marabunta_proto::v1::{Outcome, Reason, Run, RunState};
 use marabunta_tests::scenarios;
 use marabunta_tests::support::worker::{Worker, WorkerOptions};
 use marabunta_tests::support::{Cluster, Journal, eventually};
@@ -25,6 +25,7 @@ scenarios! {
         assert_ne!(run.worker, first);
         let outcomes: Vec<Outcome> = run.attempts.iter().map(|attempt| attempt.outcome()).collect();
         assert_eq!(outcomes, [Outcome::Lost, Outcome::Succeeded]);
+        tells_of_the_loss(&run, &first, "its worker fell silent and did not come back");
         assert_eq!(journal.starts(&id), 2);
     }
 
@@ -32,15 +33,23 @@ scenarios! {
         let cluster = Cluster::on(backend).workers(["web-1", "web-2"]).start().await;
         let journal = Journal::new();
         let gate = journal.gate("end");
-        let id = submit(&cluster, "web-1", &[], &journal.until(&gate)).await;
-        journal.started(&id, 1).await;
+        let mut runs = Vec::new();
+        for options in [&[][..], &["--durable"]] {
+            let id = submit(&cluster, "web-1", options, &journal.until(&gate)).await;
+            journal.started(&id, 1).await;
+            runs.push(id);
+        }
         cluster.worker("web-1").kill();
         cluster.offline("web-1").await;
         gate.open();
         cluster.worker("web-1").restart();
-        let run = ended(&cluster, &id).await;
-        assert_eq!((run.state(), run.lost, run.worker.as_str()), (RunState::Done, 1, "web-1"), "{run:?}");
-        assert_eq!(journal.starts(&id), 2);
+        for id in &runs {
+            ended(&cluster, id).await;
+            let run = all_attempts(&cluster, id, 2).await;
+            assert_eq!((run.state(), run.lost, run.worker.as_str()), (RunState::Done, 1, "web-1"), "{run:?}");
+            tells_of_the_loss(&run, "web-1", "its worker came back without it");
+            assert_eq!(journal.starts(id), 2);
+        }
     }
 
     async fn a_run_that_may_be_started_only_once_ends_with_its_worker(backend: Backend) {
@@ -52,6 +61,9 @@ scenarios! {
         cluster.worker("web-1").restart();
         let run = ended(&cluster, &id).await;
         assert_eq!((run.state(), run.reason(), run.lost), (RunState::Error, Reason::Lost, 1), "{run:?}");
+        let last = run.transitions.last().unwrap();
+        assert_eq!((last.state(), last.note.as_str()), (RunState::Error, "its worker came back without it"), "{run:?}");
+        assert!(run.attempts[0].ended.is_some() && last.time.is_some(), "{run:?}");
         assert_eq!(journal.starts(&id), 1);
     }
 
@@ -217,4 +229,20 @@ scenarios! {
         assert!(table.contains("offline") && table.contains("dc=eu,role=web"), "{table}");
         cluster.cli(["workers", "show", "nobody"]).await.code(1);
     }
+}
+
+/// Demands that the history says when the first attempt of a run began, and when and why it was lost.
+#[track_caller]
+fn tells_of_the_loss(run: &Run, worker: &str, why: &str) {
+    let lost = &run.attempts[0];
+    assert_eq!(
+        (lost.outcome(), lost.worker.as_str(), lost.error.as_str()),
+        (Outcome::Lost, worker, why),
+        "{run:?}"
+    );
+    let told: Vec<_> = run.transitions.iter().filter(|one| one.worker == worker).take(2).collect();
+    assert_eq!((told[0].state(), told[0].time), (RunState::Running, lost.started), "{run:?}");
+    assert_eq!((told[1].state(), told[1].time), (RunState::Queued, lost.ended), "{run:?}");
+    assert_eq!(told[1].note, format!("worker lost: {why}"), "{run:?}");
+    assert!(told.iter().all(|one| one.time.is_some() && !one.server.is_empty()), "{run:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use marabunta_server::run::{Counters, Durability, Next, Outcome, Reason, Run, State};
+use marabunta_server::run::{AttemptEnd, Counters, Durability, Next, Outcome, Reason, Run, State};
 use marabunta_server::store::Recorded;
 use tokio::task::JoinSet;
 
@@ -88,6 +88,23 @@ pub async fn a_loss_is_replaced_by_the_account_of_its_worker(f: &Fixture) {
     assert_eq!(f.state(&taken).await, Some(State::Running));
 }
 
+pub async fn a_loss_says_when_the_attempt_had_begun_and_when_it_was_lost(f: &Fixture) {
+    let unaware = |run: &Run, fence| {
+        let mut lost = lost(run, fence);
+        lost.end = AttemptEnd::lost("its worker fell silent");
+        lost
+    };
+    let run = f.started(5).await;
+    let begun = f.store.run(run.id).await.unwrap().unwrap().started;
+    f.store.end_attempts(vec![unaware(&run, 5)]).await.unwrap();
+    // Of this one nobody noted that it had begun.
+    f.store.end_attempts(vec![unaware(&run, 6)]).await.unwrap();
+    let attempts = f.store.run(run.id).await.unwrap().unwrap().attempts;
+    assert_eq!((attempts[0].started, attempts[1].started), (begun, None));
+    assert!(begun.is_some() && attempts[0].ended >= begun && attempts[1].ended >= attempts[0].ended);
+    assert_eq!(attempts[0].error, "its worker fell silent");
+}
+
 pub async fn a_loss_that_ended_the_run_stands(f: &Fixture) {
     let run = f.started(5).await;
     let end = Next::End { state: State::Error, reason: Some(Reason::Lost), counters: Counters::default() };
@@ -108,6 +125,51 @@ pub async fn a_fast_run_is_recorded_though_nobody_entered_it(f: &Fixture) {
     f.store.insert_runs(vec![new(&done), new(&waits)]).await.unwrap();
     assert_eq!((f.state(&done).await, f.state(&waits).await), (Some(State::Done), Some(State::Queued)));
     assert_eq!(f.store.open_runs(None, 10).await.unwrap()[0].counters.lost, 1);
+}
+
+pub async fn an_earlier_attempt_of_a_fast_run_that_is_written_late_enters_its_history(f: &Fixture) {
+    let fast = |run: Run| Run { durability: Durability::Fast, ..run };
+    let failed = |run: &Run, fence, failed| {
+        let counters = Counters { failed, ..Counters::default() };
+        ended(run, fence, Outcome::Failed, Next::Again { delay: Duration::ZERO, counters })
+    };
+    let (done, cancelled, runs) = (fast(f.run().await), fast(f.run().await), fast(f.run().await));
+    f.store.insert_runs(vec![new(&runs)]).await.unwrap();
+    f.store.mark_running(vec![started(&runs, 7)]).await.unwrap();
+    f.store.end_attempts(vec![succeeded(&done, 7)]).await.unwrap();
+    f.store.end_runs(vec![ended_run(&cancelled, State::Cancelled)]).await.unwrap();
+    for fence in [6, 5] {
+        for run in [&done, &cancelled, &runs] {
+            let late = vec![failed(run, fence, u32::try_from(fence - 4).unwrap())];
+            assert_eq!(f.store.end_attempts(late.clone()).await.unwrap(), [Recorded::Earlier]);
+            assert_eq!(f.store.end_attempts(late).await.unwrap(), [Recorded::Already]);
+        }
+    }
+    for (run, state, fences) in [
+        (&done, State::Done, &[5, 6, 7][..]),
+        (&cancelled, State::Cancelled, &[5, 6]),
+        (&runs, State::Running, &[5, 6, 7]),
+    ] {
+        let view = f.store.run(run.id).await.unwrap().unwrap();
+        let known: Vec<u64> = view.attempts.iter().map(|attempt| attempt.fence.0).collect();
+        assert_eq!((view.state, view.counters.failed, &known[..]), (state, 2, fences));
+    }
+    // What would end the run comes from its last attempt only.
+    assert_eq!(f.store.end_attempts(vec![succeeded(&runs, 4)]).await.unwrap(), [Recorded::Stale]);
+    assert_eq!(f.store.end_attempts(vec![succeeded(&done, 8)]).await.unwrap(), [Recorded::Stale]);
+}
+
+pub async fn attempts_of_a_fast_run_may_come_in_any_order_in_one_batch(f: &Fixture) {
+    let run = Run { durability: Durability::Fast, ..f.run().await };
+    use Recorded::{Earlier, Recorded as Done};
+    assert_eq!(
+        f.store.end_attempts(vec![lost(&run, 6), lost(&run, 5)]).await.unwrap(),
+        [Done, Earlier],
+        "it waits"
+    );
+    assert_eq!(f.store.end_attempts(vec![succeeded(&run, 8), lost(&run, 7)]).await.unwrap(), [Done, Earlier]);
+    let view = f.store.run(run.id).await.unwrap().unwrap();
+    assert_eq!((view.state, view.counters.lost, view.attempts.len()), (State::Done, 1, 4));
 }
 
 pub async fn a_durable_run_that_nobody_entered_is_unknown(f: &Fixture) {

@@ -277,7 +277,8 @@ struct Messages {
 /// A message in JSON: `text` if it is UTF-8, else `base64`.
 #[derive(Serialize)]
 struct MessageView {
-    attempt: u32,
+    /// Null while the history does not tell yet.
+    attempt: Option<u32>,
     kind: Option<String>,
     time: Option<String>,
     text: Option<String>,
@@ -288,6 +289,7 @@ impl From<&Output> for MessageView {
     fn from(output: &Output) -> Self {
         let (text, base64) = output::text_or_base64(&output.data);
         let kind = word!(MessageKind, output.kind, "MESSAGE_KIND_");
-        Self { attempt: output.attempt, kind, time: rfc3339(output.time.as_ref()), text, base64 }
+        let attempt = (output.attempt > 0).then_some(output.attempt);
+        Self { attempt, kind, time: rfc3339(output.time.as_ref()), text, base64 }
     }
 }

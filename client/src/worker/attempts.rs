@@ -90,7 +90,7 @@ pub enum Action {
     Stop(Key, Stop),
     /// Report the end of an attempt that was never started.
     Drop(Key, Stop),
-    /// The end has its verdict: tell the server's credit book-keeping.
+    /// The lease is no longer held, whether its end has its verdict or it was given up: tell the server's book-keeping.
     Settled(Lease),
     /// Nothing more is reported of this attempt.
     Forget(Key),
@@ -185,11 +185,7 @@ impl Attempts {
         let Some(held) = self.held.get(&key).filter(|held| held.lease == *lease) else { return Vec::new() };
         match (verdict, &held.state) {
             (Verdict::Retry, _) => Vec::new(),
-            (Verdict::Recorded, _) => {
-                let mut actions = vec![Action::Settled(lease.clone())];
-                actions.extend(self.forget(key));
-                actions
-            }
+            (Verdict::Recorded, _) => self.forget(key),
             (_, State::Ended) => match self.behind(key) {
                 Some((other, lease)) => {
                     self.held.remove(&other);
@@ -287,7 +283,7 @@ impl Attempts {
     }
 
     fn forget(&mut self, key: Key) -> Vec<Action> {
-        self.held.remove(&key);
+        let settled = self.held.remove(&key).map(|held| Action::Settled(held.lease));
         for held in self.held.values_mut() {
             if let State::Behind(other, assignment) = &held.state
                 && *other == key
@@ -295,7 +291,7 @@ impl Attempts {
                 held.state = State::Waiting(assignment.clone());
             }
         }
-        let mut actions = vec![Action::Forget(key)];
+        let mut actions: Vec<_> = settled.into_iter().chain([Action::Forget(key)]).collect();
         actions.extend(self.start());
         actions
     }

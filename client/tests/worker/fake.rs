@@ -181,6 +181,16 @@ impl Stream {
         }
     }
 
+    /// Waits until the worker has said that it does not hold this lease any more.
+    pub async fn let_go(&mut self, lease: &str) {
+        loop {
+            match self.next().await.expect("the worker keeps the stream") {
+                Heard::Credit(credit) if credit.ended.iter().any(|ended| text(ended) == lease) => return,
+                _ => {}
+            }
+        }
+    }
+
     /// Waits until the worker has closed the stream.
     pub async fn closed(mut self) {
         while self.next().await.is_some() {}

@@ -155,6 +155,27 @@ async fn a_stale_verdict_on_output_kills_the_attempt() {
 }
 
 #[tokio::test]
+async fn a_lease_is_let_go_whatever_the_verdict_on_its_end() {
+    let (mut server, spool) = (Server::start().await, tempfile::tempdir().unwrap());
+    let running = Running::start(worker(&server, spool.path()).handler("echo", function(echo)));
+    let mut stream = server.session().await;
+    for (name, verdict) in [("a/1", Verdict::Recorded), ("b/1", Verdict::Stale), ("c/1", Verdict::Invalid)] {
+        stream.assign(vec![assignment(name, "echo", "[]")]).await;
+        loop {
+            let report = server.report().await;
+            if report.request.ends.is_empty() {
+                report.judge(Verdict::Recorded);
+            } else {
+                report.judge(verdict);
+                break;
+            }
+        }
+        stream.let_go(name).await;
+    }
+    running.kill().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_run_is_rejected_in_plain_words() {
     let (mut server, spool) = (Server::start().await, tempfile::tempdir().unwrap());
     let panics = |_: Context, _: Value| async { panic!("of fear") };

@@ -89,11 +89,11 @@ pub(super) struct Settled {
 }
 
 /// Starts the journal, and what settles.
-pub(super) fn settle(kept: &Kept, server: &str) -> Settled {
+pub(super) fn settle(kept: &Kept, server: &str, clock: StoreClock) -> Settled {
     let writers = TaskTracker::new();
     let journal = Journal::spawn(&writers, kept.store.clone());
     let (queue, store) = (Arc::clone(&kept.queue), kept.store.clone());
-    Settled { settler: Settler { queue, store, journal, server: server.to_owned() }, writers }
+    Settled { settler: Settler { queue, store, journal, clock, server: server.to_owned() }, writers }
 }
 
 impl Settled {

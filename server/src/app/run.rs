@@ -59,9 +59,9 @@ pub async fn run(
     let server = identity::server_id();
     let entry = Entry::read(&config)?;
     let kept = backend::open(config.backend.clone(), config.limits.clone(), server.clone()).await?;
-    let settled = rooms::settle(&kept, &server);
-    settled.check().await?;
     let clock = StoreClock::new(kept.store.now().await?);
+    let settled = rooms::settle(&kept, &server, clock.clone());
+    settled.check().await?;
     let mut house = rooms::build(&config, settled, clock);
     let (ready, readiness) = watch::channel("starting".to_owned());
     let watching =

@@ -25,7 +25,7 @@ pub struct Hello {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromWorker {
     Accepted(Vec<Lease>),
-    /// `total`: how many assignments may have been sent since Hello. `ended`: attempts whose end has its verdict.
+    /// `total`: how many assignments may have been sent since Hello. `ended`: what the worker holds no longer.
     Credit {
         total: u64,
         ended: Vec<Lease>,

@@ -1,6 +1,6 @@
 //! A run's transitions and output as a stream that can be resumed anywhere.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub struct CursorError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Transition(Transition),
-    /// `attempt`: the number of the attempt that wrote it; 0 when it is not known.
+    /// `attempt`: the number of the attempt that wrote it; 0 while the history of a fast run does not tell yet.
     Output {
         attempt: u32,
         message: StoredMessage,
@@ -54,6 +54,8 @@ struct Reader {
     quiet: bool,
     wait: bool,
     cursor: Cursor,
+    /// Of the attempts seen so far.
+    numbers: BTreeMap<Fence, u32>,
     pending: VecDeque<(Cursor, Event)>,
     patience: Duration,
     over: bool,
@@ -77,6 +79,7 @@ impl Follow {
             quiet,
             wait,
             cursor,
+            numbers: BTreeMap::new(),
             pending: VecDeque::new(),
             patience: Duration::ZERO,
             over: false,
@@ -127,7 +130,8 @@ impl Reader {
         let ended = view.run.state.is_final();
         let open = view.transitions.len() - usize::from(ended && !view.transitions.is_empty());
         self.transitions(&view, open);
-        let full = !self.quiet && self.messages(&view).await?;
+        self.number(&view);
+        let full = !self.quiet && self.messages().await?;
         if ended && !full {
             self.transitions(&view, view.transitions.len());
             self.pending.push_back((self.cursor, Event::End(Box::new(view))));
@@ -144,13 +148,22 @@ impl Reader {
         }
     }
 
+    fn number(&mut self, view: &View) {
+        self.numbers.extend(view.run.attempts.iter().map(|attempt| (attempt.fence, attempt.number)));
+        self.numbers.extend(view.latest);
+    }
+
     /// Whether there may be more.
-    async fn messages(&mut self, view: &View) -> Result<bool, FollowError> {
+    async fn messages(&mut self) -> Result<bool, FollowError> {
         let messages = self.follow.store.messages(self.run, self.cursor.message, PAGE).await?;
         let full = messages.len() == PAGE as usize;
+        if messages.iter().any(|message| !self.numbers.contains_key(&message.fence)) {
+            // Of an attempt that was given out since the run was looked at.
+            let view = self.follow.view(self.run).await?;
+            self.number(&view);
+        }
         for message in messages {
-            let attempt = view.run.attempts.iter().find(|attempt| attempt.fence == message.fence);
-            let attempt = attempt.map_or(0, |attempt| attempt.number);
+            let attempt = self.numbers.get(&message.fence).copied().unwrap_or(0);
             self.cursor.message = Some((message.fence, message.number));
             self.pending.push_back((self.cursor, Event::Output { attempt, message }));
         }

@@ -46,7 +46,7 @@ pub(super) fn transitions(view: &RunView) -> Vec<Transition> {
                 State::Queued,
                 &attempt.server,
                 attempt.worker.as_str(),
-                again(outcome).into(),
+                again(outcome, &attempt.error),
             ));
         }
     }
@@ -65,10 +65,11 @@ fn numbered(attempt: &AttemptView) -> String {
     if attempt.number > 1 { format!("attempt {}", attempt.number) } else { String::new() }
 }
 
-fn again(outcome: Outcome) -> &'static str {
+fn again(outcome: Outcome, why: &str) -> String {
     match outcome {
-        Outcome::Lost => "worker lost",
-        Outcome::TimedOut => "timed out: tried again",
-        _ => "failed: tried again",
+        Outcome::Lost if why.is_empty() => "worker lost".to_owned(),
+        Outcome::Lost => format!("worker lost: {why}"),
+        Outcome::TimedOut => "timed out: tried again".to_owned(),
+        _ => "failed: tried again".to_owned(),
     }
 }

@@ -9,7 +9,7 @@ use super::Transition;
 use super::handle::{Follow, FollowError};
 use super::transition::transitions;
 use crate::queue::{Phase, Record};
-use crate::run::{Conclusion, Durability, Place, Run, RunId, State};
+use crate::run::{Conclusion, Durability, Fence, Place, Run, RunId, State};
 use crate::store::{AttemptView, RunView};
 
 /// A run, and why it waits.
@@ -19,6 +19,8 @@ pub struct View {
     pub transitions: Vec<Transition>,
     /// Why it is not running, in words; empty for one that runs or has ended.
     pub waiting: String,
+    /// The latest attempt by the queue's account, accepted or not: its output may be there before anything else is known of it.
+    pub latest: Option<(Fence, u32)>,
 }
 
 impl Follow {
@@ -26,17 +28,21 @@ impl Follow {
     pub async fn view(&self, id: RunId) -> Result<View, FollowError> {
         let record = self.queue.look(vec![id]).await;
         let stored = self.store.run(id).await;
+        let mut latest = None;
         let (run, waiting) = match (record, stored) {
             // What has ended in the store has ended, whatever the queue still has to clear away.
             (_, Ok(Some(run))) if run.state.is_final() => (run, String::new()),
             (Ok(records), stored) => match records.into_iter().flatten().next() {
-                Some(record) => self.open(record, stored.ok().flatten()).await?,
+                Some(record) => {
+                    latest = record.fence.map(|fence| (fence, record.attempt));
+                    self.open(record, stored.ok().flatten()).await?
+                }
                 None => (self.ended(id, stored?).await?, String::new()),
             },
             (Err(error), Ok(Some(run))) => (run, format!("the queue cannot be asked: {error}")),
             (Err(error), _) => return Err(error.into()),
         };
-        Ok(View { transitions: transitions(&run), run, waiting })
+        Ok(View { transitions: transitions(&run), run, waiting, latest })
     }
 
     /// The queue has it open.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use marabunta_proto::duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -43,8 +44,8 @@ pub async fn run(
 async fn bury(settler: &Settler, silent: Vec<Silent>, lost_after: Duration) {
     let mut ends = Vec::new();
     for session in silent {
-        let lost = session.holding.iter().filter(|record| is_lost(record, session.since, lost_after));
-        let lost: Vec<End> = lost.filter_map(|record| end(record, "its worker fell silent")).collect();
+        let lost = |record| end(record, &why_lost(record, session.since, lost_after)?);
+        let lost: Vec<End> = session.holding.iter().filter_map(lost).collect();
         if !lost.is_empty() {
             info!(worker = %session.worker, session = %session.session, runs = lost.len(), "worker lost");
         }
@@ -53,11 +54,13 @@ async fn bury(settler: &Settler, silent: Vec<Silent>, lost_after: Duration) {
     settle(settler, ends).await;
 }
 
-/// Whether somebody else may, or must, take it over.
-fn is_lost(record: &Record, silent_for: Duration, lost_after: Duration) -> bool {
-    match Run::decode(record.run, &record.body) {
-        Ok(run) => matches!(run.place, Place::Any(_)) || silent_for >= lost_after,
-        Err(_) => true,
+/// Why somebody else may, or must, take it over; `None` while its worker is waited for.
+fn why_lost(record: &Record, silent_for: Duration, lost_after: Duration) -> Option<String> {
+    let silent = "its worker fell silent and did not come back";
+    match Run::decode(record.run, &record.body).map(|run| run.place) {
+        Ok(Place::Worker(_)) if silent_for < lost_after => None,
+        Ok(Place::Worker(_)) => Some(format!("{silent} within {}", duration::format(lost_after))),
+        Ok(Place::Any(_)) | Err(_) => Some(silent.into()),
     }
 }
 

@@ -10,7 +10,7 @@ use super::entry::remove;
 use super::finish::EndedAttempt;
 use super::open::{UPDATES, sorted};
 use super::sql::{self, LIST, Reader, Statement};
-use crate::run::{Counters, Fence, Outcome, Reason, Run, RunId, State};
+use crate::run::{Counters, Fence, Next, Outcome, Reason, Run, RunId, State};
 
 /// The longest error text that is kept, in bytes.
 const ERROR: usize = 16 << 10;
@@ -46,6 +46,13 @@ pub(super) struct Ending<'a> {
     pub started: Option<DateTime<Utc>>,
     pub exit_code: Option<i32>,
     pub result: &'a [u8],
+}
+
+/// An attempt's row.
+pub(super) struct Account<'a> {
+    pub item: &'a EndedAttempt,
+    pub started: Option<DateTime<Utc>>,
+    pub ended: Option<DateTime<Utc>>,
 }
 
 /// Another attempt follows.
@@ -118,20 +125,20 @@ pub(super) async fn outcomes(
 
 pub(super) async fn record_attempts(
     connection: &mut AnyConnection,
-    ended: &[&EndedAttempt],
+    accounts: &[Account<'_>],
 ) -> Result<(), sqlx::Error> {
     let head = "INSERT INTO attempts (run, fence, number, worker, server, started, ended, outcome, exit_code, error, output_bytes, truncated) \
                 VALUES";
-    sql::insert(connection, head, 12, ended, |values, ended| {
-        let end = &ended.end;
+    sql::insert(connection, head, 12, accounts, |values, Account { item, started, ended }| {
+        let end = &item.end;
         values
-            .add(id(ended.run.id))
-            .add(ended.fence.0.cast_signed())
-            .add(i64::from(ended.number))
-            .add(ended.worker.to_string())
-            .add(ended.server.clone())
-            .add(end.started.map(super::time::text))
-            .add(end.ended.map(super::time::text))
+            .add(id(item.run.id))
+            .add(item.fence.0.cast_signed())
+            .add(i64::from(item.number))
+            .add(item.worker.to_string())
+            .add(item.server.clone())
+            .add(started.map(super::time::text))
+            .add(ended.map(super::time::text))
             .add(end.outcome as i64)
             .add(end.exit_code)
             .add(cut(&end.error, ERROR))
@@ -231,6 +238,25 @@ pub(super) async fn again(
         let ids: Vec<_> = chunk.iter().map(|item| id(item.attempt.run.id)).collect();
         update.push(" WHERE id IN ").list(&ids);
         update.execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Sees to it that runs count their attempts that were written late, wherever they are. Rare, and so one by one.
+pub(super) async fn count(
+    connection: &mut AnyConnection,
+    earlier: &[&EndedAttempt],
+) -> Result<(), sqlx::Error> {
+    for ended in earlier {
+        let Next::Again { counters: Counters { failed, lost, .. }, .. } = ended.next else { continue };
+        for table in ["open_runs", "runs"] {
+            let mut update = Statement::new(&format!(
+                "UPDATE {table} /*! FORCE INDEX (PRIMARY) */ SET failed = ?, lost = ? WHERE id = ? AND failed + lost < ?"
+            ));
+            update.bind(i64::from(failed)).bind(i64::from(lost)).bind(id(ended.run.id));
+            update.bind(i64::from(failed) + i64::from(lost));
+            update.execute(connection).await?;
+        }
     }
     Ok(())
 }

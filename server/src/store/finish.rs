@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use marabunta_proto::name::Name;
 
 use super::columns;
-use super::ending::{self, Again, Ending, Known, Standing};
+use super::ending::{self, Account, Again, Ending, Known, Standing};
 use super::retry::{Failure, Retry};
 use super::{Store, StoreError};
 use crate::run::{AttemptEnd, Durability, Fence, Next, Outcome, Reason, Run, State};
@@ -45,6 +45,8 @@ pub enum Recorded {
     Recorded,
     /// Committed before: the same end once more.
     Already,
+    /// Committed now, as an earlier attempt of a fast run whose later ones were written first: the run itself is as it was.
+    Earlier,
     /// A later attempt is known, or the run has ended otherwise: nothing was changed.
     Stale,
     /// Neither open nor ended, and not of the class that is accepted unseen.
@@ -54,7 +56,7 @@ pub enum Recorded {
 impl Store {
     /// Records ends of attempts; committed on return. One answer each, in order.
     ///
-    /// An attempt that was recorded as lost is replaced by its worker's own account of the same fence, as long as no later attempt is
+    /// Of an attempt that was lost its start is what is known of it, and its end is now, unless it says otherwise. One that was recorded as lost is replaced by its worker's own account of the same fence, as long as no later attempt is
     /// known. A fast run whose row is not there yet is recorded from [`EndedAttempt::run`].
     pub async fn end_attempts(&self, ended: Vec<EndedAttempt>) -> Result<Vec<Recorded>, StoreError> {
         let mut retry = Retry::default();
@@ -85,8 +87,8 @@ impl Store {
         let mut standings = ending::standings(&mut transaction, &ids).await?;
         let mut outcomes = ending::outcomes(&mut transaction, &ids).await?;
         let mut recorded = Vec::with_capacity(items.len());
-        let (mut attempts, mut entering, mut endings) = (Vec::<&EndedAttempt>::new(), vec![], vec![]);
-        let mut again = BTreeMap::new();
+        let (mut attempts, mut entering, mut endings) = (Vec::<Account<'_>>::new(), vec![], vec![]);
+        let (mut again, mut earlier) = (BTreeMap::new(), Vec::new());
         for item in items {
             let standing = standings.get_mut(&item.run.id).expect("each run asked for has a standing");
             let before = outcomes.insert((item.run.id, item.fence), item.end.outcome);
@@ -103,11 +105,18 @@ impl Store {
                 _ => Known::default(),
             };
             if decision == Decision::Replace {
-                attempts.retain(|lost| (lost.run.id, lost.fence) != (item.run.id, item.fence));
+                attempts.retain(|lost| (lost.item.run.id, lost.item.fence) != (item.run.id, item.fence));
                 ending::forget_attempt(&mut transaction, item.run.id, item.fence).await?;
             }
+            let started = known.started.filter(|_| known.fence == Some(item.fence));
+            let ended = item.end.ended.or((item.end.outcome == Outcome::Lost).then_some(now));
+            attempts.push(Account { item, started: item.end.started.or(started), ended });
+            if decision == Decision::Add {
+                earlier.push(item);
+                recorded.push(Recorded::Earlier);
+                continue;
+            }
             recorded.push(Recorded::Recorded);
-            attempts.push(item);
             *standing = match &item.next {
                 Next::Again { delay, counters } => {
                     if *standing == Standing::Absent {
@@ -127,10 +136,7 @@ impl Store {
                         lost: counters.lost,
                         worker: Some(item.worker.to_string()),
                         server: &item.server,
-                        started: known
-                            .started
-                            .filter(|_| known.fence == Some(item.fence))
-                            .or(item.end.started),
+                        started: started.or(item.end.started),
                         exit_code: item.end.exit_code,
                         result: &item.end.result,
                     });
@@ -142,6 +148,7 @@ impl Store {
         ending::enter(&mut transaction, now, &entering).await?;
         ending::again(&mut transaction, now, &again.into_values().collect::<Vec<_>>()).await?;
         ending::leave(&mut transaction, now, &mut endings).await?;
+        ending::count(&mut transaction, &earlier).await?;
         transaction.commit().await?;
         Ok(recorded)
     }
@@ -196,6 +203,8 @@ enum Decision {
     Record,
     /// Record in the place of the same attempt's loss.
     Replace,
+    /// Record beside what is known of the run already.
+    Add,
     Refuse(Recorded),
 }
 
@@ -208,9 +217,14 @@ fn decide(standing: &Standing, before: Option<Outcome>, item: &EndedAttempt) -> 
         }
         (_, Some(_)) if replaces_loss => Decision::Refuse(Recorded::Stale),
         (_, Some(_)) => Decision::Refuse(Recorded::Already),
-        (Standing::Open(known), None) if known.fence > Some(item.fence) => Decision::Refuse(Recorded::Stale),
-        (Standing::Open(_), None) => Decision::Record,
-        (Standing::Ended(_), None) => Decision::Refuse(Recorded::Stale),
+        (Standing::Open(known), None) if known.fence <= Some(item.fence) => Decision::Record,
+        // The queue had settled it before it gave out the next; the servers wrote their journals in another order.
+        (Standing::Open(_) | Standing::Ended(_), None)
+            if item.run.durability == Durability::Fast && matches!(item.next, Next::Again { .. }) =>
+        {
+            Decision::Add
+        }
+        (Standing::Open(_) | Standing::Ended(_), None) => Decision::Refuse(Recorded::Stale),
         (Standing::Absent, None) if item.run.durability == Durability::Fast => Decision::Record,
         (Standing::Absent, None) => Decision::Refuse(Recorded::Unknown),
     }

@@ -120,19 +120,21 @@ fn a_run_given_back_while_its_old_process_dies_waits_for_the_death() {
     attempts.assign(given("a/3"));
     let settled = attempts.judged(Key(2), &lease("a/2"), Verdict::Recorded);
     assert_eq!(settled, [Settled(lease("a/2")), Forget(Key(2))], "the first process is not dead yet");
-    assert_eq!(attempts.ended(Key(1)), [Forget(Key(1)), start(3, "a/3")]);
+    assert_eq!(attempts.ended(Key(1)), [Settled(lease("a/1")), Forget(Key(1)), start(3, "a/3")]);
 }
 
 #[test]
-fn a_stale_lease_kills_what_runs_and_forgets_what_ended() {
-    let mut attempts = attempts(2);
-    attempts.assign(given("a/1"));
-    attempts.assign(given("b/1"));
-    attempts.ended(Key(2));
-    assert_eq!(attempts.judged(Key(1), &lease("a/1"), Verdict::Stale), [Stop(Key(1), super::Stop::Abandon)]);
-    assert_eq!(attempts.judged(Key(2), &lease("b/1"), Verdict::Stale), [Forget(Key(2))]);
-    assert_eq!(attempts.ended(Key(1)), [Forget(Key(1))]);
-    assert_eq!(attempts.free(), 4);
+fn a_refused_lease_kills_what_runs_forgets_what_ended_and_is_told_to_be_held_no_longer() {
+    for verdict in [Verdict::Stale, Verdict::Invalid] {
+        let mut attempts = attempts(2);
+        attempts.assign(given("a/1"));
+        attempts.assign(given("b/1"));
+        attempts.ended(Key(2));
+        assert_eq!(attempts.judged(Key(1), &lease("a/1"), verdict), [Stop(Key(1), super::Stop::Abandon)]);
+        assert_eq!(attempts.judged(Key(2), &lease("b/1"), verdict), [Settled(lease("b/1")), Forget(Key(2))]);
+        assert_eq!(attempts.ended(Key(1)), [Settled(lease("a/1")), Forget(Key(1))]);
+        assert_eq!((attempts.free(), attempts.holding()), (4, vec![]));
+    }
 }
 
 #[test]
@@ -143,7 +145,7 @@ fn cancel_and_abandon_do_what_the_state_asks_for() {
     }
     assert_eq!(attempts.cancel(&lease("waits/1")), [Drop(Key(2), super::Stop::Cancel)]);
     assert_eq!(attempts.cancel(&lease("waits/1")), [], "it has ended");
-    assert_eq!(attempts.abandon(&lease("waits-too/1")), [Forget(Key(3))]);
+    assert_eq!(attempts.abandon(&lease("waits-too/1")), [Settled(lease("waits-too/1")), Forget(Key(3))]);
     assert_eq!(attempts.cancel(&lease("runs/1")), [Stop(Key(1), super::Stop::Cancel)]);
     assert_eq!(
         attempts.abandon(&lease("runs/1")),

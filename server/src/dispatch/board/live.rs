@@ -101,7 +101,12 @@ impl Live {
     /// The worker may have been sent `total` by now, and no longer holds what has ended. Credit never falls.
     pub fn credit(&mut self, total: u64, ended: &[Lease]) {
         self.credit = self.credit.max(total.min(self.sent + MOST_CREDIT));
-        for lease in ended {
+        self.take_off(ended);
+    }
+
+    /// The worker does not hold these, or holds them by right no longer.
+    pub fn take_off(&mut self, leases: &[Lease]) {
+        for lease in leases {
             if self.held.get(&lease.run).is_some_and(|held| held.fence == lease.fence) {
                 self.held.remove(&lease.run);
             }

@@ -205,6 +205,23 @@ fn the_clean_up_of_an_old_session_does_not_touch_the_new_one() {
 }
 
 #[test]
+fn what_ended_with_any_verdict_is_held_no_longer_and_what_is_never_told_costs_no_credit() {
+    let mut game = Game::new();
+    let session = game.connect("web-1", "", 2);
+    for round in 1..=100 {
+        let place = Place::Worker(name("web-1"));
+        game.board.ready(place.clone());
+        assert_eq!(game.serve(&place, &mut 2)["web-1"], 2, "round {round}");
+        let live = game.board.find(&name("web-1")).unwrap();
+        assert_eq!(live.holding().len(), round + 1, "all that was never told, and two new ones");
+        let told = live.holding().into_iter().take(1).collect();
+        let total = 2 + 2 * round as u64;
+        game.board.said(&name("web-1"), session, &FromWorker::Credit { total, ended: told });
+        assert_eq!(game.board.find(&name("web-1")).unwrap().free(), 2);
+    }
+}
+
+#[test]
 fn credit_never_falls() {
     let mut game = Game::new();
     let session = game.connect("web-1", "", 10);

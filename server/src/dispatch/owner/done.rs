@@ -128,6 +128,9 @@ impl Owner {
         let is_stale = |lease: &&Lease| found.stale.contains(&(lease.run, lease.fence));
         let stale: Vec<Lease> = holding.iter().filter(is_stale).cloned().collect();
         if !stale.is_empty() {
+            if let Some(live) = self.board.get(worker, session) {
+                live.take_off(&stale);
+            }
             self.send(worker, session, ToWorker::Abandon(stale));
         }
         for record in found.adopted.into_iter().filter(|record| record.cancelled) {

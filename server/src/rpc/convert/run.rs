@@ -44,7 +44,7 @@ pub fn run(view: RunView) -> v1::Run {
 
 /// A run with all that is known of it. `payload`: `None` for one that is not stored any more.
 pub fn run_detail(view: View, payload: Option<Bytes>) -> v1::Run {
-    let View { run: mut row, transitions, waiting } = view;
+    let View { run: mut row, transitions, waiting, latest: _ } = view;
     let attempts = std::mem::take(&mut row.attempts);
     v1::Run {
         payload: payload.map_or_else(String::new, |payload| text(&payload)),
