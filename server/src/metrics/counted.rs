@@ -232,3 +232,33 @@ fn keep<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::R
     registry.register(Box::new(made.clone())).expect("no two metrics have one name");
     made
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_and_each_value_of_its_labels_is_documented() {
+        let documented = include_str!("../../../docs/metrics.md");
+        for family in Metrics::new().registry.gather() {
+            let name = family.name();
+            assert!(documented.contains(&format!("| `{name}` |")), "{name}");
+            for label in family.get_metric().iter().flat_map(|metric| metric.get_label()) {
+                let known = documented.contains(label.value()) || label.name() == "version";
+                assert!(known, "{name}: {} {}", label.name(), label.value());
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_queue_does_not_say_is_no_number() {
+        let metrics = Metrics::new();
+        metrics.counted(Some((Census { ready: 3, ..Census::default() }, Duration::from_secs(2))));
+        let shown = metrics.text().unwrap();
+        assert!(shown.contains("marabunta_queue_runs{phase=\"ready\"} 3\n"), "{shown}");
+        assert!(shown.contains("marabunta_queue_oldest_ready_age_seconds 2\n"), "{shown}");
+        metrics.counted(None);
+        let shown = metrics.text().unwrap();
+        assert!(shown.contains("marabunta_queue_runs{phase=\"ready\"} NaN\n"), "{shown}");
+    }
+}
