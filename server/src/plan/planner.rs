@@ -165,21 +165,14 @@ impl Planner {
             planned.push(self.plan_one(task, now).await?);
         }
         let runs: Vec<NewRun> = planned.iter().flat_map(|planned| planned.runs.clone()).collect();
-        let withdrawn: usize = planned.iter().map(|planned| planned.withdrawn.len()).sum();
-        let reasons: Vec<RunEnd> =
+        let withdrawn = planned.iter().map(|task| task.withdrawn.len()).sum();
+        let skips: Vec<RunEnd> =
             planned.iter().flat_map(|task| &task.skipped).map(|(_, why)| skip(why)).collect();
-        let Committed { inserted, skipped } = batch.commit(planned).await?;
-        self.metrics.runs_withdrawn.inc_by(withdrawn as u64);
-        for (reason, new) in reasons.into_iter().zip(skipped) {
-            if new {
-                self.metrics.runs_ended.count(reason);
-            }
-        }
-        let new = inserted.iter().filter(|inserted| **inserted == Inserted::New).count();
-        self.metrics.runs_submitted.add(Submitted::Scheduled, new);
+        let committed = batch.commit(planned).await?;
+        self.count(withdrawn, skips, &committed);
         let entries: Vec<Entry> = runs
             .iter()
-            .zip(inserted)
+            .zip(committed.inserted)
             .filter(|(_, inserted)| *inserted == Inserted::New)
             .map(|(new, _)| Entry::of(&new.run, (new.run.due - now).to_std().unwrap_or(Duration::ZERO)))
             .collect();
@@ -191,6 +184,17 @@ impl Planner {
             warn!(%error, "failed to queue planned runs: left to the reconciler");
         }
         Ok(())
+    }
+
+    fn count(&self, withdrawn: usize, skips: Vec<RunEnd>, committed: &Committed) {
+        self.metrics.runs_withdrawn.inc_by(withdrawn as u64);
+        let new = committed.inserted.iter().filter(|inserted| **inserted == Inserted::New).count();
+        self.metrics.runs_submitted.add(Submitted::Scheduled, new);
+        for (skip, new) in skips.into_iter().zip(&committed.skipped) {
+            if *new {
+                self.metrics.runs_ended.count(skip);
+            }
+        }
     }
 
     async fn plan_one(&self, task: &PlanTask, now: DateTime<Utc>) -> Result<Planned, PlanError> {
