@@ -4,6 +4,7 @@
 //! are there at once only the second is. While the database is away it is kept, up to [`ROOM`]; then those who have more must wait.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -11,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::metrics::Metrics;
 use crate::run::{Next, Outcome, RunId, State, TaskId};
 use crate::store::{EndedAttempt, EndedRun, Mirror, NewRun, Started, Store, StoreError};
 
@@ -25,6 +27,7 @@ const MIRROR: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Journal {
     entries: mpsc::Sender<Entry>,
+    metrics: Arc<Metrics>,
 }
 
 enum Entry {
@@ -38,10 +41,10 @@ enum Entry {
 impl Journal {
     /// Starts the writer. It ends when the last handle is dropped and all is written, or cannot be.
     #[must_use]
-    pub fn spawn(tracker: &TaskTracker, store: Store) -> Self {
+    pub fn spawn(tracker: &TaskTracker, store: Store, metrics: Arc<Metrics>) -> Self {
         let (entries, inbox) = mpsc::channel(ROOM);
-        tracker.spawn(write(inbox, store));
-        Self { entries }
+        tracker.spawn(write(inbox, store, metrics.clone()));
+        Self { entries, metrics }
     }
 
     /// A fast run was accepted. Waits when there is no room.
@@ -70,19 +73,25 @@ impl Journal {
     }
 
     async fn put(&self, entry: Entry) {
+        self.metrics.journal_entries.inc();
         if self.entries.send(entry).await.is_err() {
+            self.metrics.journal_entries.dec();
+            self.metrics.journal_dropped.inc();
             warn!("the journal is closed: a fast run's history is left to the queue");
         }
     }
 
     fn try_put(&self, entry: Entry) {
+        self.metrics.journal_entries.inc();
         if self.entries.try_send(entry).is_err() {
+            self.metrics.journal_entries.dec();
+            self.metrics.journal_dropped.inc();
             debug!("the journal is full");
         }
     }
 }
 
-async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store) {
+async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store, metrics: Arc<Metrics>) {
     let mut latest: HashMap<TaskId, Mirror> = HashMap::new();
     let mut mirror = interval(MIRROR);
     mirror.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -93,7 +102,9 @@ async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store) {
                 if count == 0 {
                     break;
                 }
-                flush(&store, &mut latest, std::mem::take(&mut entries), &inbox).await;
+                let given_up = flush(&store, &mut latest, std::mem::take(&mut entries), &inbox).await;
+                metrics.journal_dropped.inc_by(given_up as u64);
+                metrics.journal_entries.sub(i64::try_from(count).unwrap_or(i64::MAX));
             }
             _ = mirror.tick(), if !latest.is_empty() => show(&store, &mut latest).await,
         }
@@ -110,13 +121,14 @@ async fn show(store: &Store, latest: &mut HashMap<TaskId, Mirror>) {
     }
 }
 
-/// Writes all of it, trying again until it is written or refused for good; once nobody can add any more, only a few times.
+/// Writes all of it, trying again until it is written or refused for good; once nobody can add any more, only a few times. Answers how
+/// many it gave up.
 async fn flush(
     store: &Store,
     latest: &mut HashMap<TaskId, Mirror>,
     entries: Vec<Entry>,
     inbox: &mpsc::Receiver<Entry>,
-) {
+) -> usize {
     let mut sorted = Sorted::default();
     for entry in entries {
         sorted.add(entry, latest);
@@ -127,13 +139,14 @@ async fn flush(
         let stopping = inbox.is_closed() && failures > 3;
         if stopping || !matches!(error, StoreError::Unavailable(_)) {
             warn!(%error, "failed to write the journal: the history of some fast runs is left to the queue");
-            return;
+            return sorted.len();
         }
         if failures == 1 {
             warn!(%error, "failed to write the journal: trying again");
         }
         sleep(Duration::from_millis(200 * failures.min(10))).await;
     }
+    0
 }
 
 /// The entries of one transaction each.
@@ -166,6 +179,10 @@ impl Sorted {
                 latest.insert(mirror.task, mirror);
             }
         }
+    }
+
+    fn len(&self) -> usize {
+        self.submitted.len() + self.started.len() + self.attempts.len() + self.ended.len()
     }
 
     /// What is written is taken out, so that trying again goes on where it failed.

@@ -6,6 +6,7 @@
 //! They are reached through two doors, [`rpc`] and [`http`], which [`listen`] to the network; [`app`] puts it all together as [`config`] says.
 
 pub mod clock;
+pub mod metrics;
 pub mod run;
 pub mod task;
 

@@ -3,6 +3,7 @@
 //! The fence is held against the queue; what follows is decided by [`next`]; a durable run's end is committed before it leaves the queue, a
 //! fast run's is kept by the queue and reaches the store through the journal. Saying it twice changes nothing.
 
+mod count;
 mod unknown;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tracing::{debug, warn};
 
 use crate::clock::StoreClock;
 use crate::journal::{Journal, mirror};
+use crate::metrics::{Metrics, RunEnd};
 use crate::queue::{Ending, EndingCause, Phase, Queue, Record, SessionId, Settled, Settlement, Step};
 use crate::run::{
     AttemptEnd, Conclusion, Durability, Fence, LastAttempt, Next, Outcome, Run, RunId, State, next,
@@ -26,6 +28,7 @@ pub struct Settler {
     pub store: Store,
     pub journal: Journal,
     pub clock: StoreClock,
+    pub metrics: Arc<Metrics>,
     /// This server's id.
     pub server: String,
 }
@@ -40,6 +43,20 @@ pub struct End {
     pub worker: Name,
     /// `None`: nobody took charge of it.
     pub end: Option<AttemptEnd>,
+    pub by: Witness,
+}
+
+/// Who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Witness {
+    /// Its worker, in a report.
+    Worker,
+    /// The clock: its worker has been gone for longer than its lease.
+    Silence,
+    /// Its worker, by coming back without it.
+    Absence,
+    /// The owner of the sessions: it was not accepted.
+    Delivery,
 }
 
 /// What came of it.
@@ -81,7 +98,7 @@ impl Settler {
                 continue;
             };
             match decide(index, self.dated(end), &record) {
-                Ok(decided) if decided.run.durability == Durability::Durable => durable.push(decided),
+                Ok(decided) if decided.is_durable() => durable.push(decided),
                 Ok(decided) => fast.push(decided),
                 Err(verdict) => verdicts[index] = verdict,
             }
@@ -117,7 +134,11 @@ impl Settler {
         let mut settled = unaccepted;
         for (one, recorded) in accepted.into_iter().zip(recorded) {
             match recorded {
-                Recorded::Recorded | Recorded::Already => settled.push(one),
+                Recorded::Recorded => {
+                    self.count(&one.end, &one.next);
+                    settled.push(one);
+                }
+                Recorded::Already => settled.push(one),
                 Recorded::Earlier | Recorded::Stale | Recorded::Unknown => {
                     debug!(run = %one.end.run, ?recorded, "the store has another end of a run: dropped from the queue");
                     verdicts[one.index] = Verdict::Stale;
@@ -152,6 +173,10 @@ impl Settler {
         match self.queue.settle(settlements).await {
             Ok(settled) => {
                 for (one, settled) in decided.into_iter().zip(settled) {
+                    // What the store records was counted when it was.
+                    if settled == Settled::Settled && !(one.is_durable() && one.is_recorded()) {
+                        self.count(&one.end, &one.next);
+                    }
                     verdicts[one.index] = match settled {
                         Settled::Settled | Settled::Unknown => Verdict::Recorded,
                         Settled::Stale => Verdict::Stale,
@@ -174,7 +199,7 @@ impl Settler {
     /// What the queue keeps of a fast run.
     fn result(&self, one: &Decided) -> Option<Bytes> {
         let Next::End { state, reason, counters } = one.next else { return None };
-        if one.run.durability == Durability::Durable {
+        if one.is_durable() {
             return None;
         }
         let end = one.end.end.clone();
@@ -231,7 +256,7 @@ impl Settler {
         let mut rows = Vec::new();
         for ending in endings {
             match Run::decode(ending.record.run, &ending.record.body) {
-                Ok(run) => rows.push(ended(run, ending.cause, &self.server)),
+                Ok(run) => rows.push((ended(run, ending.cause, &self.server), RunEnd::from(ending.cause))),
                 Err(error) => {
                     warn!(run = %ending.record.run, %error, "a damaged run is dropped from the queue");
                     self.drop_ended(ending.record.run).await;
@@ -242,14 +267,18 @@ impl Settler {
     }
 
     /// Ends runs that wait in the queue. Those that could not be ended are offered again by it.
-    pub async fn end_unrun(&self, rows: Vec<EndedRun>) {
+    pub async fn end_unrun(&self, rows: Vec<(EndedRun, RunEnd)>) {
         let (durable, fast): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row| row.run.durability == Durability::Durable);
-        if !durable.is_empty()
-            && let Err(error) = self.store.end_runs(durable.clone()).await
-        {
-            warn!(%error, "failed to store the ends of runs");
-            return self.conclude_fast(fast).await;
+            rows.into_iter().partition(|(row, _)| row.run.durability == Durability::Durable);
+        let (durable, ends): (Vec<_>, Vec<_>) = durable.into_iter().unzip();
+        if !durable.is_empty() {
+            match self.store.end_runs(durable.clone()).await {
+                Ok(recorded) => self.count_recorded(ends, &recorded),
+                Err(error) => {
+                    warn!(%error, "failed to store the ends of runs");
+                    return self.conclude_fast(fast).await;
+                }
+            }
         }
         for row in &durable {
             if let Some(mirror) = mirror(&row.run, row.state, None, 0) {
@@ -263,15 +292,18 @@ impl Settler {
         self.conclude_fast(fast).await;
     }
 
-    async fn conclude_fast(&self, rows: Vec<EndedRun>) {
+    async fn conclude_fast(&self, rows: Vec<(EndedRun, RunEnd)>) {
         if rows.is_empty() {
             return;
         }
         let settlements =
-            rows.iter().map(|row| gone(row.run.id, Some(concluded(row).encode().into()))).collect();
+            rows.iter().map(|(row, _)| gone(row.run.id, Some(concluded(row).encode().into()))).collect();
         match self.queue.settle(settlements).await {
-            Ok(_) => {
-                for row in rows {
+            Ok(settled) => {
+                for ((row, end), settled) in rows.into_iter().zip(settled) {
+                    if settled == Settled::Settled {
+                        self.metrics.runs_ended.count(end);
+                    }
                     self.journal.ended(row).await;
                 }
             }
@@ -334,6 +366,10 @@ fn decide(index: usize, end: End, record: &Record) -> Result<Decided, Verdict> {
 }
 
 impl Decided {
+    fn is_durable(&self) -> bool {
+        self.run.durability == Durability::Durable
+    }
+
     /// Whether the store has a row of it.
     fn is_recorded(&self) -> bool {
         self.end.end.is_some() || matches!(self.next, Next::End { .. })

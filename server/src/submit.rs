@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::batch::Batcher;
 use crate::clock::StoreClock;
-use crate::journal::Journal;
 use crate::queue::{Queue, shard_of};
 use crate::run::{Durability, GroupId, Key, Overlap, Place, Policy, Priority, Run, RunId, TaskRef};
+use crate::settle::Settler;
 use crate::store::{Store, StoreError};
 use write::{Prepared, Written};
 
@@ -85,15 +85,9 @@ pub struct Submit {
 impl Submit {
     /// Starts the writer.
     #[must_use]
-    pub fn spawn(
-        tracker: &TaskTracker,
-        queue: Arc<dyn Queue>,
-        store: Store,
-        journal: Journal,
-        clock: StoreClock,
-        server: String,
-    ) -> Self {
-        let sink = write::Sink { queue: queue.clone(), store: store.clone(), journal, server };
+    pub fn spawn(tracker: &TaskTracker, settler: &Settler) -> Self {
+        let Settler { queue, store, journal, clock, metrics, server } = settler.clone();
+        let sink = write::Sink { queue: queue.clone(), store: store.clone(), journal, metrics, server };
         let writer = Batcher::spawn(tracker, move |runs| {
             let sink = sink.clone();
             async move { sink.write(runs).await }

@@ -5,6 +5,7 @@
 mod bench;
 
 mod cancelling;
+mod census;
 mod claiming;
 mod entering;
 mod hints;

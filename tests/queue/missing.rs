@@ -31,7 +31,7 @@ contract! {
         let tick = bench.tick().await;
         let mut found = ids(&tick.missed);
         found.sort_by_key(|run| *run != first);
-        assert_eq!((found, tick.released), (vec![first, second], false));
+        assert_eq!((found, tick.released), (vec![first, second], vec![]));
         assert!(bench.take(&session, 9).await.is_empty());
         assert_eq!(bench.phase(first).await, Some(Phase::Missed));
         assert_eq!(bench.settle(first, None, Step::Remove { result: None }).await, Settled::Settled);
@@ -63,17 +63,17 @@ contract! {
         let ready = bench.enqueue(bench.ordered("web-2")).await;
         tokio::time::sleep(LATE + ms(10)).await;
         let tick = bench.tick().await;
-        assert_eq!((tick.missed, tick.released), (vec![], true));
+        assert_eq!((tick.missed, tick.released.len()), (vec![], 1));
         assert_eq!(bench.phase(delivery.run).await, Some(Phase::Ready));
         assert_eq!(bench.phase(ready).await, Some(Phase::Ready));
     }
 
     async fn what_is_let_go_in_time_is_said(bench) {
-        assert!(!bench.tick().await.released);
+        assert!(bench.tick().await.released.is_empty());
         let run = bench.enqueue(Entry { delay: ms(20), ..bench.entry("web-1") }).await;
         eventually("it is let go", async || {
             let tick = bench.tick().await;
-            anyhow::ensure!(tick.released, "{tick:?}");
+            anyhow::ensure!(!tick.released.is_empty(), "{tick:?}");
             assert!(tick.missed.is_empty());
             Ok(())
         })

@@ -1,8 +1,9 @@
 //! The database or the queue dies, or forgets, under runs that are open.
 
 use marabunta_proto::v1::{Reason, Run, RunState};
+use marabunta_tests::support::metrics::Metrics;
 use marabunta_tests::support::worker::WorkerOptions;
-use marabunta_tests::support::{Backend, Cluster, Journal};
+use marabunta_tests::support::{Backend, Cluster, Journal, eventually};
 
 use crate::steps::{done_at_once, ended, submit, until};
 
@@ -65,16 +66,27 @@ async fn fast_runs_that_redis_forgot_are_run_once_or_told_to_be_lost() {
     let mut redis = cluster.redis().connect().await;
     redis::cmd("FLUSHALL").exec_async(&mut redis).await.unwrap();
     gate.open();
+    let mut lost = 0.0;
     for id in &open.all() {
         let run = ended(&cluster, id).await;
         match (run.state(), run.reason()) {
             (RunState::Done, _) => assert_eq!((journal.starts(id), run.lost), (1, 0), "{run:?}"),
             (RunState::Error, Reason::Lost) => {
+                lost += 1.0;
                 assert_eq!(journal.starts(id), usize::from(open.running.contains(id)), "{run:?}")
             }
             _ => panic!("{run:?}"),
         }
     }
+    // What is lost is counted, by one of the servers.
+    eventually("the servers have counted what was lost", async || {
+        let counted = Metrics::sum(cluster.servers()).await?;
+        let told = counted.get("marabunta_runs_ended_total{reason=\"lost\",state=\"error\"}");
+        anyhow::ensure!(told == lost, "{lost} were lost: {counted:#?}");
+        anyhow::ensure!(counted.get("marabunta_queue_rebuilds_total") == 2.0, "{counted:#?}");
+        Ok(())
+    })
+    .await;
     let next = submit(&cluster, "web-1", &[], &journal.noting(":")).await;
     done_at_once(&ended(&cluster, &next).await);
 }

@@ -8,6 +8,7 @@
 mod steps;
 
 mod bad_input;
+mod counting;
 mod follow;
 mod policy;
 mod reflection;

@@ -148,7 +148,7 @@ pub async fn two_planners_at_once_plan_each_firing_once(f: &Fixture) {
                         .iter()
                         .map(|task| Planned { runs: vec![firing(task.id, until)], ..nothing(task.id, until) })
                         .collect();
-                    let inserted = batch.commit(planned).await.unwrap();
+                    let inserted = batch.commit(planned).await.unwrap().inserted;
                     fired += inserted.iter().filter(|inserted| **inserted == Inserted::New).count();
                 }
             }
@@ -202,7 +202,7 @@ pub async fn what_is_queued_ahead_is_given_back_when_its_task_changes(f: &Fixtur
     let changed = NewRun { run: Run { handler: name("h"), ..ahead.run.clone() }, ..ahead.clone() };
     let planned =
         Planned { runs: vec![changed.clone()], withdrawn: vec![ahead.run.id], ..nothing(task.id, now) };
-    assert_eq!(batch.commit(vec![planned]).await.unwrap(), [Inserted::New]);
+    assert_eq!(batch.commit(vec![planned]).await.unwrap().inserted, [Inserted::New]);
     assert_eq!(f.store.run(ahead.run.id).await.unwrap().unwrap().run, changed.run);
 }
 

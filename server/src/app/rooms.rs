@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::dispatch::{self, Owner};
 use crate::follow::Follow;
 use crate::journal::Journal;
+use crate::metrics::{Metrics, Page};
 use crate::plan::{self, Planner, Tasks};
 use crate::recover;
 use crate::report::Report;
@@ -39,25 +40,27 @@ pub(super) struct House {
     /// The readers of the workers' streams.
     pub readers: TaskTracker,
     pub rooms: rpc::Rooms,
+    pub page: Page,
 }
 
 /// Builds the rooms and starts their loops. `settler` has checked the queue.
 pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> House {
     let Settled { settler, writers } = settled;
     let (store, queue, server) = (settler.store.clone(), settler.queue.clone(), settler.server.clone());
+    let metrics = settler.metrics.clone();
     let (mut early, mut sessions, mut late) = (Crew::new(), Crew::new(), Crew::new());
     let readers = TaskTracker::new();
 
     let (started, has_started) = mpsc::channel(BATCHES);
     let (findings, found) = mpsc::channel(BATCHES);
     let options = dispatch::Options { server: server.clone(), session_age: config.session_age };
-    let (owner, dispatch) = Owner::new(queue.clone(), options, &readers, started, findings);
+    let (owner, dispatch) = Owner::new(queue.clone(), options, metrics.clone(), &readers, started, findings);
     // An embedded server's workers have nowhere else to go.
     let grace = if store.is_embedded() { Duration::ZERO } else { config.drain_timeout };
     sessions.spawn("owner of the sessions", owner.run(sessions.stop.clone(), grace));
 
     let options = plan::Options { server: server.clone(), poll_interval: config.poll_interval };
-    let planner = Planner::new(store.clone(), queue.clone(), clock.clone(), options);
+    let planner = Planner::new(store.clone(), queue.clone(), clock.clone(), metrics.clone(), options);
     early.spawn("planner", planner.clone().run(early.stop.clone()));
     early.spawn("pruning", prune::run(store.clone(), config.retention, early.stop.clone()));
 
@@ -70,16 +73,16 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
     let journal = settler.journal.clone();
     late.spawn("floor", floor::run(has_started, journal.clone(), store.clone(), server.clone()));
 
-    let submit =
-        Submit::spawn(&writers, queue.clone(), store.clone(), journal, clock.clone(), server.clone());
+    let submit = Submit::spawn(&writers, &settler);
     let follow = Follow::spawn(&writers, &settler, stop.clone());
     let report = Report::spawn(&writers, &settler);
     late.spawn("writers", all_at_work(writers.clone(), stop));
 
     let tasks = Tasks { store: store.clone(), planner };
+    let page = Page::new(metrics.clone(), queue.clone(), clock.clone());
     let workers = Workers { queue, store: store.clone() };
-    let rooms = rpc::Rooms { submit, follow, tasks, workers, dispatch, report, store, clock };
-    House { early, sessions, late, writers, readers, rooms }
+    let rooms = rpc::Rooms { submit, follow, tasks, workers, dispatch, report, metrics, store, clock };
+    House { early, sessions, late, writers, readers, rooms, page }
 }
 
 /// What must be there before the rooms are: it fills the queue.
@@ -91,9 +94,10 @@ pub(super) struct Settled {
 /// Starts the journal, and what settles.
 pub(super) fn settle(kept: &Kept, server: &str, clock: StoreClock) -> Settled {
     let writers = TaskTracker::new();
-    let journal = Journal::spawn(&writers, kept.store.clone());
+    let metrics = Arc::new(Metrics::new());
+    let journal = Journal::spawn(&writers, kept.store.clone(), metrics.clone());
     let (queue, store) = (Arc::clone(&kept.queue), kept.store.clone());
-    Settled { settler: Settler { queue, store, journal, clock, server: server.to_owned() }, writers }
+    Settled { settler: Settler { queue, store, journal, clock, metrics, server: server.to_owned() }, writers }
 }
 
 impl Settled {

@@ -126,7 +126,7 @@ fn open_doors(
     info!(address = %listeners.http.local_addr()?, security = shown(&entry.http), "HTTP door open");
 
     let connections = accept(accepting, listeners.http, entry.http, stop.clone());
-    let router = http::router(http::Probes { readiness: readiness.clone() });
+    let router = http::router(http::Probes { readiness: readiness.clone() }, house.page.clone());
     doors.spawn("HTTP door", http::serve(connections, router, stop.clone()));
 
     let connections = accept(accepting, listeners.grpc, entry.grpc, stop.clone());
@@ -143,7 +143,7 @@ fn open_doors(
 }
 
 async fn stop(house: House, doors: Crew, accepting: TaskTracker, kept: Kept, grace: Duration) {
-    let House { early, sessions, late, writers, readers, rooms } = house;
+    let House { early, sessions, late, writers, readers, rooms, page: _ } = house;
     let begun = Instant::now();
     let deadline = begun + grace;
     let mut forced = early.finish(begun + LAST).await;

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{FromWorker, Hello, ToWorker};
+use crate::metrics::SessionEnd;
 use crate::queue::SessionId;
 
 /// Something has happened.
@@ -24,6 +25,7 @@ pub(super) enum Event {
     Ended {
         worker: Name,
         session: SessionId,
+        cause: SessionEnd,
     },
 }
 

@@ -22,6 +22,7 @@ use super::board::{Board, Live};
 use super::event::{Event, Link};
 use super::session::HEARTBEAT;
 use super::{ConnectError, Dispatch, Finding, FromWorker, Hello, Started, ToWorker};
+use crate::metrics::{Metrics, SessionEnd};
 use crate::queue::{Queue, QueueError, Session, SessionId};
 use crate::run::{Fence, Lease, Place, RunId};
 use done::Done;
@@ -50,6 +51,7 @@ struct Reach {
 pub struct Owner {
     queue: Arc<dyn Queue>,
     options: Options,
+    metrics: Arc<Metrics>,
     events: mpsc::Receiver<Event>,
     hints: broadcast::Receiver<crate::queue::Hint>,
     /// Attempts that were accepted. For the store's record only: dropped when nobody keeps up.
@@ -74,6 +76,7 @@ impl Owner {
     pub fn new(
         queue: Arc<dyn Queue>,
         options: Options,
+        metrics: Arc<Metrics>,
         tracker: &TaskTracker,
         started: mpsc::Sender<Vec<Started>>,
         findings: mpsc::Sender<Vec<Finding>>,
@@ -83,6 +86,7 @@ impl Owner {
         let owner = Self {
             queue,
             options,
+            metrics,
             events,
             hints,
             started,
@@ -159,7 +163,7 @@ impl Owner {
                     self.send(&worker, session, ToWorker::HeartbeatAck(sequence));
                 }
             }
-            Event::Ended { worker, session } => self.close(&worker, session),
+            Event::Ended { worker, session, cause } => self.close(&worker, session, cause),
         }
     }
 
@@ -287,13 +291,13 @@ impl Owner {
         let Some(reach) = self.reach.get(&session) else { return };
         if let Err(error) = reach.outbox.try_send(message) {
             warn!(%worker, %session, %error, "worker does not read: session closed");
-            self.close(worker, session);
+            self.close(worker, session, SessionEnd::Deaf);
         }
     }
 
     /// Takes a session off and gives it its grace in the queue.
-    fn close(&mut self, worker: &Name, session: SessionId) {
-        if self.forget(worker, session) {
+    fn close(&mut self, worker: &Name, session: SessionId, cause: SessionEnd) {
+        if self.forget(worker, session, cause) {
             let (queue, worker) = (self.queue.clone(), worker.clone());
             self.jobs.push(Box::pin(async move {
                 let closed = queue.close(worker.clone(), session).await;
@@ -303,8 +307,10 @@ impl Owner {
     }
 
     /// Takes a session off without a word to the queue.
-    fn forget(&mut self, worker: &Name, session: SessionId) -> bool {
+    fn forget(&mut self, worker: &Name, session: SessionId, cause: SessionEnd) -> bool {
         if let Some(reach) = self.reach.remove(&session) {
+            self.metrics.sessions_ended.count(cause);
+            self.metrics.sessions_connected.dec();
             reach.stop.cancel();
         }
         self.board.close(worker, session).is_some()
@@ -314,7 +320,7 @@ impl Owner {
     async fn leave(mut self) {
         let left: Vec<_> = self.board.sessions().map(key).collect();
         for (worker, session) in left {
-            self.close(&worker, session);
+            self.close(&worker, session, SessionEnd::Stopping);
         }
         while let Some(done) = self.jobs.next().await {
             self.on_done(done);

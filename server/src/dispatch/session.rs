@@ -12,6 +12,7 @@ use tracing::{debug, info};
 
 use super::FromWorker;
 use super::event::{Event, Link};
+use crate::metrics::SessionEnd;
 
 /// How often a worker sends Heartbeat.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -28,30 +29,30 @@ where
 {
     let mut incoming = pin!(incoming);
     let Link { id, stop } = link;
-    loop {
+    let cause = loop {
         let next = tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => break SessionEnd::Ended,
             next = timeout(SILENCE, incoming.next()) => next,
         };
         let message = match next {
             Ok(Some(Ok(message))) => message,
             Ok(Some(Err(error))) => {
                 info!(%worker, session = %id, %error, "stream broken");
-                break;
+                break SessionEnd::Broken;
             }
             Ok(None) => {
                 debug!(%worker, session = %id, "stream ended");
-                break;
+                break SessionEnd::Ended;
             }
             Err(_) => {
                 info!(%worker, session = %id, "silent for {} s: stream given up", SILENCE.as_secs());
-                break;
+                break SessionEnd::Silent;
             }
         };
         if events.send(Event::Said { worker: worker.clone(), session: id, message }).await.is_err() {
             return;
         }
-    }
+    };
     // The owner being gone means that all its sessions are.
-    events.send(Event::Ended { worker, session: id }).await.ok();
+    events.send(Event::Ended { worker, session: id, cause }).await.ok();
 }

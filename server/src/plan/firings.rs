@@ -17,6 +17,9 @@ const RECORDED: usize = 100;
 /// How many firings of one task are planned at once, at the most. What is beyond is planned by the next poll.
 const PLANNED: usize = 10_000;
 
+/// Why the firing of an `all(..)` that matches nobody does not take place.
+pub(super) const NO_WORKER: &str = "no worker matches its target";
+
 /// What the planner knows when it looks at a task.
 pub(super) struct Moment<'a> {
     pub now: DateTime<Utc>,
@@ -137,7 +140,7 @@ fn fire_at(
     moment: &Moment<'_>,
 ) {
     if places.is_empty() {
-        skip(planned, task, spec, places, fire, "no worker matches its target".into(), moment);
+        skip(planned, task, spec, places, fire, NO_WORKER.into(), moment);
     }
     for place in places {
         planned.runs.push(run(task, spec, place, fire, moment));

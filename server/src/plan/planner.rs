@@ -6,15 +6,16 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use marabunta_proto::target::Target;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::firings::{Moment, plan};
+use super::firings::{Moment, NO_WORKER, plan};
 use crate::clock::StoreClock;
+use crate::metrics::{Metrics, RunEnd, Submitted};
 use crate::queue::{Entry, Queue, QueueError};
 use crate::run::{Place, TaskId};
-use crate::store::{Inserted, NewRun, PlanBatch, PlanTask, Planned, Store, StoreError};
+use crate::store::{Committed, Inserted, NewRun, PlanBatch, PlanTask, Planned, Store, StoreError};
 use crate::task::TaskSpec;
 use thiserror::Error;
 
@@ -39,6 +40,7 @@ pub struct Planner {
     store: Store,
     queue: Arc<dyn Queue>,
     clock: StoreClock,
+    metrics: Arc<Metrics>,
     options: Arc<Options>,
     /// Other workers match than before.
     matched: Arc<Notify>,
@@ -56,17 +58,29 @@ pub enum PlanError {
 impl Planner {
     /// A planner that does nothing until it is [run](Planner::run).
     #[must_use]
-    pub fn new(store: Store, queue: Arc<dyn Queue>, clock: StoreClock, options: Options) -> Self {
-        Self { store, queue, clock, options: Arc::new(options), matched: Arc::default() }
+    pub fn new(
+        store: Store,
+        queue: Arc<dyn Queue>,
+        clock: StoreClock,
+        metrics: Arc<Metrics>,
+        options: Options,
+    ) -> Self {
+        Self { store, queue, clock, metrics, options: Arc::new(options), matched: Arc::default() }
     }
 
     /// Polls until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        let mut due = Instant::now();
         loop {
             // Servers that were started together do not poll together for ever.
             let jitter = 0.95 + 0.1 * rand::random::<f64>();
             let pause = match self.poll().await {
-                Ok(()) => self.options.poll_interval.mul_f64(jitter),
+                Ok(()) => {
+                    self.metrics.polled(due.elapsed());
+                    let pause = self.options.poll_interval.mul_f64(jitter);
+                    due = Instant::now() + pause;
+                    pause
+                }
                 Err(error) => {
                     warn!(%error, "failed to plan the tasks: trying again");
                     self.options.poll_interval.min(Duration::from_secs(2)).mul_f64(jitter)
@@ -138,6 +152,7 @@ impl Planner {
             if gone.is_empty() {
                 return Ok(());
             }
+            self.metrics.runs_withdrawn.inc_by(gone.len() as u64);
             info!(runs = gone.len(), "withdrew what was queued ahead of deleted tasks");
             self.store.withdraw(gone).await?;
         }
@@ -150,10 +165,14 @@ impl Planner {
             planned.push(self.plan_one(task, now).await?);
         }
         let runs: Vec<NewRun> = planned.iter().flat_map(|planned| planned.runs.clone()).collect();
-        let inserted = batch.commit(planned).await?;
+        let withdrawn = planned.iter().map(|task| task.withdrawn.len()).sum();
+        let skips: Vec<RunEnd> =
+            planned.iter().flat_map(|task| &task.skipped).map(|(_, why)| skip(why)).collect();
+        let committed = batch.commit(planned).await?;
+        self.count(withdrawn, skips, &committed);
         let entries: Vec<Entry> = runs
             .iter()
-            .zip(inserted)
+            .zip(committed.inserted)
             .filter(|(_, inserted)| *inserted == Inserted::New)
             .map(|(new, _)| Entry::of(&new.run, (new.run.due - now).to_std().unwrap_or(Duration::ZERO)))
             .collect();
@@ -165,6 +184,17 @@ impl Planner {
             warn!(%error, "failed to queue planned runs: left to the reconciler");
         }
         Ok(())
+    }
+
+    fn count(&self, withdrawn: usize, skips: Vec<RunEnd>, committed: &Committed) {
+        self.metrics.runs_withdrawn.inc_by(withdrawn as u64);
+        let new = committed.inserted.iter().filter(|inserted| **inserted == Inserted::New).count();
+        self.metrics.runs_submitted.add(Submitted::Scheduled, new);
+        for (skip, new) in skips.into_iter().zip(&committed.skipped) {
+            if *new {
+                self.metrics.runs_ended.count(skip);
+            }
+        }
     }
 
     async fn plan_one(&self, task: &PlanTask, now: DateTime<Utc>) -> Result<Planned, PlanError> {
@@ -206,4 +236,8 @@ impl Planner {
         let ahead = self.options.poll_interval.mul_f64(1.25) + Duration::from_secs(5);
         now + TimeDelta::from_std(ahead).unwrap_or(TimeDelta::hours(1))
     }
+}
+
+fn skip(why: &str) -> RunEnd {
+    if why == NO_WORKER { RunEnd::NoWorker } else { RunEnd::Missed }
 }

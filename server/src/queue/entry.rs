@@ -188,8 +188,8 @@ pub struct Tick {
     /// Runs that were due while nobody ticked, none of them ever claimed. They cannot be claimed before they are judged: [`Step::Again`] lets one go,
     /// [`Step::Remove`] leaves it out. Offered again every 10 s until then.
     pub missed: Vec<Record>,
-    /// Something that was due was let go.
-    pub released: bool,
+    /// How late each was that was due and was let go.
+    pub released: Vec<Duration>,
     /// When the next run is due or expires; `None` when none is known. Never more than an hour.
     pub next: Option<Duration>,
 }

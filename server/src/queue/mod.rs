@@ -7,6 +7,7 @@
 //! Two implementations, one contract (`tests/` runs it against both): `redis`, shared by any number of servers, and `embedded`, in the
 //! memory of the one server that has the store's file. Either can be emptied at any time and is then rebuilt from the store.
 
+mod census;
 mod entry;
 mod error;
 mod hint;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
+pub use census::Census;
 pub use entry::{
     Admission, Cancelled, Claim, Claimed, Delivery, Ending, EndingCause, Entry, Phase, Record, Restored,
     Settled, Settlement, Step, Tick,
@@ -131,4 +133,8 @@ pub trait Queue: Send + Sync + 'static {
 
     /// How many runs are ready in this place.
     async fn depth(&self, place: Place) -> Result<u64, QueueError>;
+
+    /// How many open runs are in which phase, and the oldest of those that are ready, which may be looked for in some hundred places only. Nothing is
+    /// changed; what happens meanwhile may be counted or not.
+    async fn census(&self) -> Result<Census, QueueError>;
 }

@@ -53,7 +53,9 @@ async fn tick(settler: &Settler, clock: &StoreClock, findings: mpsc::Sender<Foun
         }
         let pause = match settler.queue.tick().await {
             Ok(Tick { endings, missed, released, next }) => {
-                let released = released.then(|| clock.now() + APART);
+                let any = !released.is_empty();
+                released.into_iter().for_each(|late| settler.metrics.released(late));
+                let released = any.then(|| clock.now() + APART);
                 if (released.is_some() || !endings.is_empty() || !missed.is_empty())
                     && findings.try_send(Found { endings, missed, released }).is_err()
                 {

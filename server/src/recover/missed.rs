@@ -11,7 +11,8 @@ use chrono::{DateTime, Utc};
 use tracing::{info, warn};
 
 use super::rebuild::RebuildError;
-use crate::queue::{Limits, Record, Settlement, Step};
+use crate::metrics::RunEnd;
+use crate::queue::{Limits, Record, Settled, Settlement, Step};
 use crate::run::{Run, RunId, State, TaskId};
 use crate::settle::Settler;
 use crate::store::{EndedRun, OpenRun, Store, StoreError};
@@ -41,17 +42,17 @@ pub async fn judge(settler: &Settler, missed: Vec<Record>) -> Result<(), Rebuild
                 let step = Step::Again { delay: Duration::ZERO, counters };
                 released.push(Settlement { run: run.id, fence: None, step });
             }
-            Some(reason) => skipped.push(EndedRun {
-                run,
-                state: State::Skipped,
-                reason: None,
-                error: reason.to_owned(),
-                server: settler.server.clone(),
-            }),
+            Some(reason) => {
+                let (error, server) = (reason.to_owned(), settler.server.clone());
+                let row = EndedRun { run, state: State::Skipped, reason: None, error, server };
+                skipped.push((row, RunEnd::Missed));
+            }
         }
     }
     info!(late = released.len(), skipped = skipped.len(), "runs were due while no server was up");
-    settler.queue.settle(released).await?;
+    let settled = settler.queue.settle(released).await?;
+    let let_go = settled.into_iter().filter(|settled| *settled == Settled::Settled).count();
+    settler.metrics.runs_let_go_late.inc_by(let_go as u64);
     settler.end_unrun(skipped).await;
     Ok(())
 }

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::dispatch::Finding;
+use crate::metrics::Reconciled;
 use crate::queue::{Phase, Record, Restored, Silent};
 use crate::run::{AttemptEnd, Place, Run};
-use crate::settle::{End, Settler, Verdict};
+use crate::settle::{End, Settler, Verdict, Witness};
 
 /// How often silent sessions are looked for.
 const EVERY: Duration = Duration::from_secs(2);
@@ -44,7 +45,7 @@ pub async fn run(
 async fn bury(settler: &Settler, silent: Vec<Silent>, lost_after: Duration) {
     let mut ends = Vec::new();
     for session in silent {
-        let lost = |record| end(record, &why_lost(record, session.since, lost_after)?);
+        let lost = |record| end(record, &why_lost(record, session.since, lost_after)?, Witness::Silence);
         let lost: Vec<End> = session.holding.iter().filter_map(lost).collect();
         if !lost.is_empty() {
             info!(worker = %session.worker, session = %session.session, runs = lost.len(), "worker lost");
@@ -69,12 +70,12 @@ async fn mend(settler: &Settler, found: Vec<Finding>) {
     for finding in found {
         match finding {
             Finding::Unaccepted { worker, run, fence } => {
-                ends.push(End { run, fence, number: 0, worker, end: None })
+                ends.push(End { run, fence, number: 0, worker, end: None, by: Witness::Delivery })
             }
             Finding::Missing { missing, .. } => {
                 let text = "its worker came back without it";
                 ends.extend(
-                    end(&missing.record, text)
+                    end(&missing.record, text, Witness::Absence)
                         .map(|end| if missing.accepted { end } else { End { end: None, ..end } }),
                 );
             }
@@ -109,10 +110,12 @@ async fn remember(
     };
     if let Err(error) = settler.queue.restore(vec![restored]).await {
         warn!(%run, %error, "failed to give the queue back what a worker holds");
+    } else {
+        settler.metrics.runs_reconciled.count(Reconciled::WithWorker);
     }
 }
 
-fn end(record: &Record, error: &str) -> Option<End> {
+fn end(record: &Record, error: &str, by: Witness) -> Option<End> {
     let Phase::InFlight { worker, accepted, .. } = &record.phase else { return None };
     Some(End {
         run: record.run,
@@ -120,6 +123,7 @@ fn end(record: &Record, error: &str) -> Option<End> {
         number: record.attempt,
         worker: worker.clone(),
         end: accepted.then(|| AttemptEnd::lost(error)),
+        by,
     })
 }
 

@@ -64,6 +64,8 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
         renew(&*settler.queue).await?;
     }
     settler.queue.finish_rebuild().await?;
+    settler.metrics.queue_rebuilds.inc();
+    settler.metrics.runs_rebuilt.inc_by(count as u64);
     if count > 0 {
         info!(runs = count, "rebuilt the queue from the store");
     }

@@ -7,9 +7,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::rebuild::{RebuildError, give_back};
+use crate::metrics::{Reconciled, RunEnd};
 use crate::run::{Conclusion, Durability, Next, Reason, RunId, State};
 use crate::settle::Settler;
-use crate::store::{EndedAttempt, EndedRun, OpenRun};
+use crate::store::{EndedAttempt, EndedRun, OpenRun, Recorded};
 
 /// How often some are looked at.
 const EVERY: Duration = Duration::from_secs(60);
@@ -74,7 +75,9 @@ async fn pass(settler: &Settler, after: Option<RunId>) -> Result<Option<RunId>, 
     }
     if !back.is_empty() {
         info!(runs = back.len(), "queued open runs that the queue did not have");
+        let count = back.len();
         give_back(settler, back, now).await?;
+        settler.metrics.runs_reconciled.add(Reconciled::Unqueued, count);
     }
     Ok(next)
 }
@@ -100,6 +103,7 @@ async fn record(settler: &Settler, conclusion: Conclusion) -> Result<(), Rebuild
             settler.store.end_runs(vec![EndedRun { run, state, reason, error, server }]).await?;
         }
     }
+    settler.metrics.runs_reconciled.count(Reconciled::Unrecorded);
     Ok(())
 }
 
@@ -112,6 +116,10 @@ async fn lost(settler: &Settler, open: OpenRun) -> Result<(), RebuildError> {
         error: "the queue lost it".into(),
         server: settler.server.clone(),
     };
-    settler.store.end_runs(vec![row]).await?;
+    let recorded = settler.store.end_runs(vec![row]).await?;
+    if recorded.contains(&Recorded::Recorded) {
+        settler.metrics.runs_reconciled.count(Reconciled::Lost);
+    }
+    settler.count_recorded(vec![RunEnd::Lost], &recorded);
     Ok(())
 }

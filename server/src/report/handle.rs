@@ -5,7 +5,7 @@ use tokio_util::task::TaskTracker;
 use super::messages;
 use crate::batch::Batcher;
 use crate::run::{AttemptEnd, Lease, Outcome, RunId};
-use crate::settle::{End, Settler, Verdict};
+use crate::settle::{End, Settler, Verdict, Witness};
 use crate::store::{Message, MessageBatch};
 
 /// Takes reports. Cloning is cheap.
@@ -90,5 +90,6 @@ fn batch(messages: &Messages) -> MessageBatch {
 fn attempt(lease: Lease, end: AttemptEnd) -> End {
     let given_back = end.outcome == Outcome::Lost && end.started.is_none();
     let end = (!given_back).then_some(end);
-    End { run: lease.run, fence: lease.fence, number: lease.attempt, worker: lease.worker, end }
+    let Lease { run, fence, attempt: number, worker, .. } = lease;
+    End { run, fence, number, worker, end, by: Witness::Worker }
 }

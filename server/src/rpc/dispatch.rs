@@ -14,6 +14,7 @@ use super::convert::{self, Invalid, Reported};
 use super::principal::Principal;
 use crate::clock::StoreClock;
 use crate::dispatch::{Dispatch, FromWorker};
+use crate::metrics::{Judged, Metrics};
 use crate::plan::Planner;
 use crate::report::Report;
 use crate::run::PayloadHash;
@@ -28,6 +29,7 @@ pub struct DispatchService {
     pub workers: Workers,
     pub planner: Planner,
     pub report: Report,
+    pub metrics: Arc<Metrics>,
     pub store: Store,
     pub clock: StoreClock,
 }
@@ -68,11 +70,16 @@ impl v1::dispatch_server::Dispatch for DispatchService {
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Answer<v1::ReportResponse> {
         let principal = Principal::of(&request);
-        let reported =
-            Reported::read(request.into_inner(), self.clock.now(), |worker| principal.may_be(worker));
+        let request = request.into_inner();
+        let sizes: Vec<usize> = request.messages.iter().map(|batch| batch.messages.len()).collect();
+        let reported = Reported::read(request, self.clock.now(), |worker| principal.may_be(worker));
         let Reported { messages, ends, taken } = reported;
         let (kept, ended) = self.report.take(messages, ends).await;
-        Ok(Response::new(Reported::answer(taken, kept, ended)))
+        let answer = Reported::answer(taken, kept, ended);
+        answer.ends().for_each(|verdict| self.metrics.reports.count(judged(verdict)));
+        let messages = answer.messages().zip(sizes);
+        messages.for_each(|(verdict, size)| self.metrics.messages.add(judged(verdict), size));
+        Ok(Response::new(answer))
     }
 
     async fn fetch_payload(
@@ -86,6 +93,15 @@ impl v1::dispatch_server::Dispatch for DispatchService {
             Some(data) => Ok(Response::new(v1::FetchPayloadResponse { data })),
             None => Err(Status::not_found(format!("no payload has the hash {hash}"))),
         }
+    }
+}
+
+fn judged(verdict: v1::Verdict) -> Judged {
+    match verdict {
+        v1::Verdict::Recorded => Judged::Recorded,
+        v1::Verdict::Stale => Judged::Stale,
+        v1::Verdict::Invalid => Judged::Invalid,
+        v1::Verdict::Retry | v1::Verdict::Unspecified => Judged::Retry,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The door itself: services, limits, and the end of it all.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -17,6 +18,7 @@ use crate::clock::StoreClock;
 use crate::dispatch::Dispatch;
 use crate::follow::Follow;
 use crate::listen::Connection;
+use crate::metrics::Metrics;
 use crate::plan::Tasks;
 use crate::report::Report;
 use crate::store::Store;
@@ -46,6 +48,7 @@ pub struct Rooms {
     pub workers: Workers,
     pub dispatch: Dispatch,
     pub report: Report,
+    pub metrics: Arc<Metrics>,
     /// For payloads.
     pub store: Store,
     pub clock: StoreClock,
@@ -95,6 +98,7 @@ impl Door {
             workers: rooms.workers.clone(),
             planner: rooms.tasks.planner.clone(),
             report: rooms.report,
+            metrics: rooms.metrics,
             store: rooms.store,
             clock: rooms.clock,
         };

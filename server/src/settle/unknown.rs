@@ -52,6 +52,7 @@ impl Settler {
             return Verdict::Recorded;
         };
         let next = next(&view.run.policy, view.counters, Some(outcome), view.cancelled, rand::random());
+        let said = end.clone();
         let row = EndedAttempt {
             run: view.run.clone(),
             fence: end.fence,
@@ -68,6 +69,9 @@ impl Settler {
                 return Verdict::Retry;
             }
         };
+        if recorded == Some(Recorded::Recorded) {
+            self.count(&said, &next);
+        }
         match recorded {
             Some(Recorded::Recorded | Recorded::Already) => {
                 match next {

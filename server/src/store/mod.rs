@@ -45,6 +45,7 @@ pub use history::{AttemptView, Cursor, CursorError, RunFilter, RunPage, RunView}
 pub use messages::{Message, MessageBatch, MessageKind, StoredMessage};
 pub use mirror::Mirror;
 pub use open::{Inserted, NewRun, OpenRun, Started};
+pub use planned::Committed;
 pub use planning::{Peek, PlanBatch, PlanTask, Planned};
 pub use prune::Retention;
 pub use task_row::BadTask;

@@ -11,21 +11,30 @@ use super::sql::Statement;
 use super::{Inserted, NewRun, PlanBatch, Planned, StoreError, time};
 use crate::run::State;
 
+/// What became of what was planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Of each run, in the order of the tasks and of [`Planned::runs`].
+    pub inserted: Vec<Inserted>,
+    /// Of each of [`Planned::skipped`], in the order of the tasks: whether it was recorded now, and not before.
+    pub skipped: Vec<bool>,
+}
+
 impl PlanBatch {
-    /// Records all of it at once. What became of each run, in the order of `planned` and of [`Planned::runs`].
+    /// Records all of it at once.
     ///
     /// On failure nothing was recorded, unless the connection was lost: plan again.
-    pub async fn commit(self, planned: Vec<Planned>) -> Result<Vec<Inserted>, StoreError> {
+    pub async fn commit(self, planned: Vec<Planned>) -> Result<Committed, StoreError> {
         Ok(self.try_commit(&planned).await?)
     }
 
-    async fn try_commit(mut self, planned: &[Planned]) -> Result<Vec<Inserted>, Failure> {
+    async fn try_commit(mut self, planned: &[Planned]) -> Result<Committed, Failure> {
         let connection = &mut *self.transaction;
         let withdrawn: Vec<_> = planned.iter().flat_map(|task| task.withdrawn.iter().copied()).collect();
         withdraw(connection, &withdrawn).await?;
         let runs: Vec<NewRun> = planned.iter().flat_map(|task| task.runs.iter().cloned()).collect();
         let inserted = entry::insert(connection, self.now, &runs).await?;
-        skip(connection, self.now, planned).await?;
+        let skipped = skip(connection, self.now, planned).await?;
         for chunk in planned.chunks(UPDATES) {
             record(connection, self.now, chunk).await?;
         }
@@ -37,24 +46,26 @@ impl PlanBatch {
             update.execute(connection).await?;
         }
         self.transaction.commit().await?;
-        Ok(inserted)
+        Ok(Committed { inserted, skipped })
     }
 }
 
-/// Firings that do not take place go straight to the history, each once.
+/// Firings that do not take place go straight to the history, each once: whether it was now.
 async fn skip(
     connection: &mut AnyConnection,
     now: DateTime<Utc>,
     planned: &[Planned],
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<bool>, sqlx::Error> {
     let skipped: Vec<_> = planned.iter().flat_map(|task| &task.skipped).collect();
     let ids: Vec<_> = skipped.iter().map(|(new, _)| new.run.id).collect();
     let mut known = present(connection, "runs", &ids, "").await?;
     known.extend(present(connection, "open_runs", &ids, "").await?);
+    let new: Vec<bool> = ids.into_iter().map(|id| known.insert(id)).collect();
     let mut endings: Vec<_> = skipped
         .into_iter()
-        .filter(|(new, _)| known.insert(new.run.id))
-        .map(|(new, why)| Ending {
+        .zip(&new)
+        .filter(|(_, new)| **new)
+        .map(|((new, why), _)| Ending {
             run: &new.run,
             state: State::Skipped,
             reason: None,
@@ -68,7 +79,8 @@ async fn skip(
             result: &[],
         })
         .collect();
-    leave(connection, now, &mut endings).await
+    leave(connection, now, &mut endings).await?;
+    Ok(new)
 }
 
 async fn record(

@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::SubmitError;
 use crate::journal::Journal;
+use crate::metrics::{Metrics, Submitted};
 use crate::queue::{Admission, Entry, Queue, QueueError};
 use crate::run::{Durability, Key, Run, RunId};
 use crate::store::{Inserted, NewRun, Store};
@@ -32,6 +33,7 @@ pub(super) struct Sink {
     pub queue: Arc<dyn Queue>,
     pub store: Store,
     pub journal: Journal,
+    pub metrics: Arc<Metrics>,
     pub server: String,
 }
 
@@ -41,11 +43,20 @@ impl Sink {
     /// One answer for each, in order.
     pub async fn write(&self, runs: Vec<Prepared>) -> Vec<Answer> {
         let mut answers: Vec<Option<Answer>> = runs.iter().map(|_| None).collect();
+        let classes: Vec<_> = runs.iter().map(|one| one.run.durability).collect();
         let (durable, fast): (Vec<_>, Vec<_>) =
             runs.into_iter().enumerate().partition(|(_, one)| one.run.durability == Durability::Durable);
         let stored = self.store(durable, &mut answers).await;
         let queued: Vec<_> = stored.into_iter().chain(fast).collect();
         self.enqueue(queued, &mut answers).await;
+        for (class, answer) in classes.into_iter().zip(&answers) {
+            if let Some(Ok(Written { repeated: false, .. })) = answer {
+                self.metrics.runs_submitted.count(match class {
+                    Durability::Durable => Submitted::Durable,
+                    Durability::Fast => Submitted::Fast,
+                });
+            }
+        }
         let lost = || Err(SubmitError::Unavailable("the run was not written".into()));
         answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect()
     }

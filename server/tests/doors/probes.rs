@@ -30,6 +30,8 @@ async fn the_probes_answer_and_say_when_the_server_is_ready() {
         ("GET /readyz HTTP/1.1", "HTTP/1.1 200"),
         ("GET /healthz HTTP/1.1", "HTTP/1.1 200"),
         ("GET / HTTP/1.1", "HTTP/1.1 200"),
+        ("GET /metrics HTTP/1.1", "HTTP/1.1 200"),
+        ("POST /metrics HTTP/1.1", "HTTP/1.1 405"),
         ("GET /nothing HTTP/1.1", "HTTP/1.1 404"),
         ("DELETE /readyz HTTP/1.1", "HTTP/1.1 405"),
         ("GET /%2e%2e%2fetc HTTP/1.1", "HTTP/1.1 404"),

@@ -20,6 +20,7 @@ pub mod redis;
 
 pub mod http;
 pub mod journal;
+pub mod metrics;
 mod testimony;
 pub mod wait;
 

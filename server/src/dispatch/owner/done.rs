@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 use super::{ConnectError, Finding, Hello, Link, Owner, Reach, Started, ToWorker};
 use crate::dispatch::assign::assignments;
 use crate::dispatch::board::Brought;
+use crate::metrics::SessionEnd;
 use crate::queue::{Claim, Claimed, Opened, QueueError, Record, Session, SessionId};
 use crate::run::{Lease, Place};
 
@@ -98,23 +99,30 @@ impl Owner {
         }
         let stop = CancellationToken::new();
         self.reach.insert(id, Reach { outbox, stop: stop.clone() });
+        self.metrics.sessions_opened.inc();
+        self.metrics.sessions_connected.inc();
         self.send(&worker, id, welcome);
         info!(%worker, session = %id, adopted = found.adopted.len(), missing = found.missing.len(), "worker connected");
         self.compared(&worker, id, &hello.holding, found);
         if opened.send(Ok(Link { id, stop })).is_err() {
             debug!(%worker, "the worker had gone before its session was open");
-            self.close(&worker, id);
+            self.close(&worker, id, SessionEnd::Ended);
         }
     }
 
     /// A session was replaced by one of this instance: only another daemon of the same name is told to stop.
     pub(super) fn part(&mut self, former: &Session, instance: &str) {
-        if former.instance != instance {
+        let other = former.instance != instance;
+        if other {
             warn!(worker = %former.worker, "another daemon of the same name has taken over");
             let server = self.options.server.clone();
             self.send(&former.worker, former.id, ToWorker::Superseded { server });
         }
-        self.forget(&former.worker, former.id);
+        self.forget(
+            &former.worker,
+            former.id,
+            if other { SessionEnd::Superseded } else { SessionEnd::Replaced },
+        );
     }
 
     /// What the queue and the worker hold against each other.

@@ -5,6 +5,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tracing::{debug, warn};
 
 use super::{Owner, ToWorker};
+use crate::metrics::SessionEnd;
 use crate::queue::{Hint, SessionId};
 
 impl Owner {
@@ -36,10 +37,11 @@ impl Owner {
     /// A session of ours was replaced by one on another server.
     pub(super) fn superseded(&mut self, worker: &Name, session: SessionId, by: &str, instance: &str) {
         let Some(live) = self.board.get(worker, session) else { return };
-        if live.session.instance != instance {
+        let other = live.session.instance != instance;
+        if other {
             warn!(%worker, server = by, "another daemon of the same name has taken over");
             self.send(worker, session, ToWorker::Superseded { server: by.to_owned() });
         }
-        self.forget(worker, session);
+        self.forget(worker, session, if other { SessionEnd::Superseded } else { SessionEnd::Replaced });
     }
 }

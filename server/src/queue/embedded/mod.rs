@@ -7,6 +7,7 @@
 mod adopt;
 mod attempt;
 mod cancel;
+mod census;
 mod enter;
 mod open;
 mod overlap;

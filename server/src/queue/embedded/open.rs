@@ -1,5 +1,7 @@
 //! One open run, and the stage it is in.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::queue::{EndingCause, Entry, SessionId};
@@ -77,6 +79,14 @@ impl Open {
     /// Whether it was missed, if nothing that was due was let go for too long (`dark`).
     pub fn is_missed(&self, dark: bool) -> bool {
         self.attempt == 0 && (dark || self.missed)
+    }
+
+    /// How long ago it was due, while it waits for that.
+    pub fn late(&self, now: Instant) -> Duration {
+        match self.stage {
+            Stage::Due(at) => now.saturating_duration_since(at),
+            _ => Duration::ZERO,
+        }
     }
 
     /// It was never accepted and its time is over.

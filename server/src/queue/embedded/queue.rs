@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::state::State;
 use crate::queue::{
-    Admission, Cancelled, Claim, Claimed, Entry, Hint, Limits, Opened, Queue, QueueError, Record, Restored,
-    Session, SessionId, Settled, Settlement, Silent, Tick,
+    Admission, Cancelled, Census, Claim, Claimed, Entry, Hint, Limits, Opened, Queue, QueueError, Record,
+    Restored, Session, SessionId, Settled, Settlement, Silent, Tick,
 };
 use crate::run::{Fence, Place, RunId};
 use marabunta_proto::name::Name;
@@ -197,5 +197,9 @@ impl Queue for Embedded {
 
     async fn depth(&self, place: Place) -> Result<u64, QueueError> {
         Ok(self.with(|state, _| state.ready.get(&place).map_or(0, |runs| runs.len() as u64)))
+    }
+
+    async fn census(&self) -> Result<Census, QueueError> {
+        Ok(self.with(|state, _| state.census()))
     }
 }

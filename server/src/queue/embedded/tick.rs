@@ -20,11 +20,12 @@ impl State {
             self.end(run, EndingCause::Expired, now);
         }
         for run in past(&self.due, now) {
+            let late = self.runs[&run].late(now);
             if self.runs[&run].is_missed(dark) {
                 self.go(run, Stage::Missed { offer: now });
             } else {
                 self.release(run, now);
-                tick.released = true;
+                tick.released.push(late);
             }
         }
         for run in past(&self.endings, now) {

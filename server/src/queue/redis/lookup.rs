@@ -68,7 +68,7 @@ impl RedisQueue {
     }
 
     pub(super) async fn tick_all(&self) -> Result<Tick, QueueError> {
-        let parts: Vec<(Vec<Raw>, i64, u8)> = self
+        let parts: Vec<(Vec<Raw>, i64, Vec<u64>)> = self
             .each(|shard| {
                 let mut call = self.call(&self.scripts.tick, shard);
                 call.arg(millis(self.limits.offer)).arg(BATCH).arg(millis(self.limits.late));
@@ -77,7 +77,7 @@ impl RedisQueue {
             .await?;
         let mut tick = Tick::default();
         for (offered, next, released) in parts {
-            tick.released |= released == 1;
+            tick.released.extend(released.into_iter().map(Duration::from_millis));
             for raw in offered {
                 match read(raw)? {
                     (record, Some(cause)) => tick.endings.push(Ending { record, cause }),

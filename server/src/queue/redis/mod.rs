@@ -7,6 +7,7 @@
 //! The scripts share their beginning, `ledger.lua` and `overlap.lua`: load, decide, then write, additions first. The one clock is Redis's.
 
 mod attempt;
+mod census;
 mod enter;
 mod hints;
 mod keys;

@@ -14,8 +14,8 @@ use super::link::{Link, Request, explain};
 use super::options::RedisOptions;
 use super::scripts::Scripts;
 use crate::queue::{
-    Admission, Cancelled, Claim, Claimed, Entry, Hint, Limits, Opened, Queue, QueueError, Record, Restored,
-    Session, SessionId, Settled, Settlement, Silent, Tick,
+    Admission, Cancelled, Census, Claim, Claimed, Entry, Hint, Limits, Opened, Queue, QueueError, Record,
+    Restored, Session, SessionId, Settled, Settlement, Silent, Tick,
 };
 use crate::run::{Fence, Place, RunId};
 use marabunta_proto::name::Name;
@@ -177,5 +177,9 @@ impl Queue for RedisQueue {
 
     async fn depth(&self, place: Place) -> Result<u64, QueueError> {
         Ok(self.ready_in(&[place]).await?.into_iter().flatten().sum())
+    }
+
+    async fn census(&self) -> Result<Census, QueueError> {
+        self.count_all().await
     }
 }

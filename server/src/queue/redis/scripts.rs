@@ -40,6 +40,7 @@ scripts! {
     raise: GIVES_OUT,
     look: READS,
     selectors: READS,
+    census: READS,
 }
 
 fn script(flags: &str, body: &str) -> Script {
