@@ -13,7 +13,7 @@ CREATE TABLE workers (
 ) ENGINE=InnoDB COMMENT='every worker that ever connected';
 
 CREATE TABLE meta (
-  name VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'installation, shards, fence_floor, released',
+  name VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'installation, shards, fence_floor, released, dark',
   value VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'an id, a number in decimal, or a time',
   PRIMARY KEY (name)
 ) ENGINE=InnoDB COMMENT='facts about the installation';

@@ -15,7 +15,7 @@ CREATE TABLE workers (
 
 -- Facts about the installation.
 CREATE TABLE meta (
-  name TEXT NOT NULL, -- installation, shards, fence_floor, released
+  name TEXT NOT NULL, -- installation, shards, fence_floor, released, dark
   value TEXT NOT NULL, -- an id, a number in decimal, or a time
   PRIMARY KEY (name)
 ) STRICT, WITHOUT ROWID;

@@ -43,6 +43,22 @@ pub async fn what_was_let_go_is_known_from_the_first_question_on_and_only_moves_
     }
 }
 
+pub async fn the_last_darkness_is_remembered_whole(f: &Fixture) {
+    assert_eq!(f.store.dark().await.unwrap(), None);
+    let start = f.store.now().await.unwrap();
+    let at = |seconds| start + TimeDelta::seconds(seconds);
+    for ((from, to), expected) in [
+        ((10, 20), (10, 20)),
+        ((5, 21), (5, 21)),   // of the same, found by another tick
+        ((15, 22), (5, 22)),  // found a moment later
+        ((90, 99), (90, 99)), // another
+        ((1, 2), (90, 99)),   // too late to matter
+    ] {
+        f.store.note_dark(at(from), at(to)).await.unwrap();
+        assert_eq!(f.store.dark().await.unwrap(), Some((at(expected.0), at(expected.1))));
+    }
+}
+
 fn worker(text: &str, role: &str) -> Registration {
     Registration {
         name: name(text),

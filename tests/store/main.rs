@@ -85,6 +85,7 @@ macro_rules! sentences {
             house: facts_are_made_once_whoever_asks_first,
                 the_fence_floor_only_rises,
                 what_was_let_go_is_known_from_the_first_question_on_and_only_moves_forward,
+                the_last_darkness_is_remembered_whole,
                 a_worker_is_registered_and_drained,
                 workers_are_found_by_selector_and_page,
                 long_payloads_are_kept_by_hash,

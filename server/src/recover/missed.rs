@@ -2,7 +2,8 @@
 //! firings that were never planned.
 //!
 //! A queue that was there all the time finds them itself, see [`Tick::missed`](crate::queue::Tick::missed). For one that is filled again, the store
-//! remembers up to when runs were let go. What is later than that and may not run is still held back for a while, as a worker may have it.
+//! remembers up to when runs were let go. What is later than that and may not run is still held back for a while, as a worker may have it. And it
+//! remembers the last time that nobody let anything go, for what was planned then and never came into the queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,6 +35,9 @@ pub async fn judge(settler: &Settler, missed: Vec<Record>) -> Result<(), Rebuild
         }
     }
     let now = settler.store.now().await?;
+    if let Some(oldest) = runs.iter().map(|run| run.due).min() {
+        settler.store.note_dark(oldest, now).await?;
+    }
     let reasons = reasons(&settler.store, &runs, now).await?;
     let (mut released, mut skipped) = (Vec::new(), Vec::new());
     for ((run, counters), reason) in runs.into_iter().zip(counters).zip(reasons) {
@@ -57,19 +61,17 @@ pub async fn judge(settler: &Settler, missed: Vec<Record>) -> Result<(), Rebuild
     Ok(())
 }
 
-/// Those of these open runs, which the queue has lost, that were missed and do not take place.
+/// Those of these open runs, which the queue does not have, that were missed and do not take place. `dark`: when nobody let anything go, from and to.
 pub(super) async fn among(
     store: &Store,
     open: &[OpenRun],
+    dark: (DateTime<Utc>, DateTime<Utc>),
     now: DateTime<Utc>,
 ) -> Result<BTreeSet<RunId>, StoreError> {
-    if !open.iter().any(|open| is_overdue(open, now)) {
-        return Ok(BTreeSet::new());
-    }
-    let released = store.released().await?;
+    let (from, to) = dark;
     let missed: Vec<Run> = open
         .iter()
-        .filter(|open| is_overdue(open, now) && open.run.due > released)
+        .filter(|open| is_overdue(open, now) && (from..=to).contains(&open.run.due))
         .map(|open| open.run.clone())
         .collect();
     let oldest = missed.iter().map(|run| run.due).min();

@@ -52,7 +52,7 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
     }
     settler.queue.raise_fence(settler.store.fence_floor().await?).await?;
     // Known from the first start on, so that nothing is due before it was asked for.
-    settler.store.released().await?;
+    let released = settler.store.released().await?;
     let (mut after, mut count) = (None, 0);
     loop {
         let runs = settler.store.open_runs(after, BATCH).await?;
@@ -60,7 +60,8 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
         after = Some(last.run.id);
         count += runs.len();
         let now = settler.store.now().await?;
-        give_back(settler, runs, now).await?;
+        let missed = missed::among(&settler.store, &runs, (released, now), now).await?;
+        give_back(settler, runs, &missed, now).await?;
         renew(&*settler.queue).await?;
     }
     settler.queue.finish_rebuild().await?;
@@ -77,16 +78,16 @@ async fn renew(queue: &dyn Queue) -> Result<(), QueueError> {
     queue.begin_rebuild(RIGHT).await.map(|_| ())
 }
 
-/// Gives the queue what the store has open. What has ended since the store was asked is taken out again: whoever ends a run that the queue does not
+/// Gives the queue what the store has open, some of it `missed`. What has ended since the store was asked is taken out again: whoever ends a run that the queue does not
 /// know looks there once more afterwards, so that one of the two sees the other.
 pub(super) async fn give_back(
     settler: &Settler,
     open: Vec<OpenRun>,
+    missed: &BTreeSet<RunId>,
     now: DateTime<Utc>,
 ) -> Result<(), RebuildError> {
-    let missed = missed::among(&settler.store, &open, now).await?;
     let ids: Vec<RunId> = open.iter().map(|open| open.run.id).collect();
-    let runs = open.into_iter().map(|open| restored(open, &missed, now)).collect();
+    let runs = open.into_iter().map(|open| restored(open, missed, now)).collect();
     settler.queue.restore(runs).await?;
     let states = settler.store.states(ids.clone()).await?;
     for (run, state) in ids.into_iter().zip(states) {

@@ -1,11 +1,13 @@
 //! Open rows are held against the queue, some at a time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::missed;
 use super::rebuild::{RebuildError, give_back};
 use crate::metrics::{Reconciled, RunEnd};
 use crate::run::{Conclusion, Durability, Next, Reason, RunId, State};
@@ -76,7 +78,12 @@ async fn pass(settler: &Settler, after: Option<RunId>) -> Result<Option<RunId>, 
     if !back.is_empty() {
         info!(runs = back.len(), "queued open runs that the queue did not have");
         let count = back.len();
-        give_back(settler, back, now).await?;
+        // What was planned just when all went did not come into the queue, and was not let go either.
+        let missed = match settler.store.dark().await? {
+            Some(dark) => missed::among(&settler.store, &back, dark, now).await?,
+            None => BTreeSet::new(),
+        };
+        give_back(settler, back, &missed, now).await?;
         settler.metrics.runs_reconciled.add(Reconciled::Unqueued, count);
     }
     Ok(next)

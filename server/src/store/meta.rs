@@ -9,6 +9,7 @@ use super::{Store, StoreError, time};
 use crate::run::Fence;
 
 const RELEASED: &str = "released";
+const DARK: &str = "dark";
 
 impl Store {
     /// The number of shards of the queue: `default` at the very first call, and the same for ever.
@@ -63,22 +64,48 @@ impl Store {
 
     /// Everything that was due by then has been let go.
     pub async fn note_released(&self, to: DateTime<Utc>) -> Result<(), StoreError> {
+        self.advance(RELEASED, time::text(to)).await
+    }
+
+    /// The last time that nobody let anything go, from and to; `None` if there was none yet.
+    pub async fn dark(&self) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
+        let mut select = Statement::new("SELECT value FROM meta WHERE name = ?");
+        select.bind(DARK);
+        let Some(row) = select.row(&mut *self.reader().await?).await? else { return Ok(None) };
+        let value = Reader::new(&row).text()?;
+        let times = value.split_once('/').and_then(|(to, from)| Some((time::parse(from)?, time::parse(to)?)));
+        times
+            .map(Some)
+            .ok_or_else(|| StoreError::Corrupt(format!("meta: {DARK} is `{value}`, not two times")))
+    }
+
+    /// Nothing was let go between. What overlaps with the last such time is one with it.
+    pub async fn note_dark(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<(), StoreError> {
+        let from = match self.dark().await? {
+            Some((before, until)) if until >= from => from.min(before),
+            _ => from,
+        };
+        // The end comes first, so that the later is the greater.
+        self.advance(DARK, format!("{}/{}", time::text(to), time::text(from))).await
+    }
+
+    /// Sets a fact unless it is greater already.
+    async fn advance(&self, name: &str, value: String) -> Result<(), StoreError> {
         let mut retry = Retry::default();
-        let text = time::text(to);
         loop {
-            match self.try_note_released(&text).await {
+            match self.try_advance(name, &value).await {
                 Ok(true) => return Ok(()),
-                Ok(false) => return self.fact(RELEASED, text).await.map(|_| ()),
+                Ok(false) => return self.fact(name, value).await.map(|_| ()),
                 Err(failure) => retry.after(failure).await?,
             }
         }
     }
 
-    /// Whether there is an earlier note, which is this now.
-    async fn try_note_released(&self, to: &str) -> Result<bool, Failure> {
+    /// Whether there is a smaller one, which is this now.
+    async fn try_advance(&self, name: &str, value: &str) -> Result<bool, Failure> {
         let mut transaction = self.begin().await?;
         let mut update = Statement::new("UPDATE meta SET value = ? WHERE name = ? AND value < ?");
-        update.bind(to).bind(RELEASED).bind(to);
+        update.bind(value).bind(name).bind(value);
         let moved = update.execute(&mut transaction).await?;
         transaction.commit().await?;
         Ok(moved > 0)
