@@ -71,9 +71,7 @@ impl Drop for Hierarchy {
     /// What is still there is killed: nobody is left who could report of it.
     fn drop(&mut self) {
         let cleared = children(&self.path).into_iter().try_for_each(|path| Cgroup { path }.clear());
-        if let Err(error) = cleared.and_then(|()| remove(&self.path))
-            && error.kind() != io::ErrorKind::NotFound
-        {
+        if let Err(error) = cleared.and_then(|()| remove(&self.path)) {
             tracing::warn!(path = %self.path.display(), %error, "the worker's cgroup stays until its next start");
         }
     }
@@ -125,7 +123,11 @@ impl Cgroup {
 
     /// Kills and removes what somebody who is dead left behind. Blocks.
     pub fn clear(&self) -> io::Result<()> {
-        self.kill()?;
+        match self.kill() {
+            // Its supervisor was not dead yet, and has removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            killed => killed?,
+        }
         for _ in 0..100 {
             if self.is_empty() && self.remove().is_ok() {
                 return Ok(());
@@ -217,8 +219,12 @@ fn below(path: &Path) -> Vec<PathBuf> {
     groups
 }
 
+/// The group and all below it, as far as others have not removed them.
 fn remove(path: &Path) -> io::Result<()> {
-    below(path).iter().rev().try_for_each(fs::remove_dir)
+    below(path).iter().rev().try_for_each(|path| match fs::remove_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    })
 }
 
 /// A number in a file of lines `name number`.
@@ -291,5 +297,6 @@ mod tests {
         let group = hierarchy.path.clone();
         drop(hierarchy);
         assert!(!group.exists());
+        attempt.clear().unwrap();
     }
 }
