@@ -4,12 +4,14 @@
 //! fast run's is kept by the queue and reaches the store through the journal. Saying it twice changes nothing.
 
 mod count;
+mod end;
 mod unknown;
+
+pub use end::{End, Verdict, Witness};
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use marabunta_proto::name::Name;
 use tracing::{debug, warn};
 
 use crate::clock::StoreClock;
@@ -31,45 +33,6 @@ pub struct Settler {
     pub metrics: Arc<Metrics>,
     /// This server's id.
     pub server: String,
-}
-
-/// Somebody says that an attempt has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
-    pub run: RunId,
-    pub fence: Fence,
-    /// From 1.
-    pub number: u32,
-    pub worker: Name,
-    /// `None`: nobody took charge of it.
-    pub end: Option<AttemptEnd>,
-    pub by: Witness,
-}
-
-/// Who says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Witness {
-    /// Its worker, in a report.
-    Worker,
-    /// The clock: its worker has been gone for longer than its lease.
-    Silence,
-    /// Its worker, by coming back without it.
-    Absence,
-    /// The owner of the sessions: it was not accepted.
-    Delivery,
-}
-
-/// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Recorded, now or before.
-    Recorded,
-    /// A later attempt was given out, or the run has ended otherwise.
-    Stale,
-    /// There is no such run.
-    Unknown,
-    /// Not recorded, as far as is known: say it again.
-    Retry,
 }
 
 /// An end whose fence holds, with what follows from it.

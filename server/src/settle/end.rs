@@ -1,0 +1,44 @@
+//! What is said of an attempt, by whom, and what is answered.
+
+use marabunta_proto::name::Name;
+
+use crate::run::{AttemptEnd, Fence, RunId};
+
+/// Somebody says that an attempt has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    pub run: RunId,
+    pub fence: Fence,
+    /// From 1.
+    pub number: u32,
+    pub worker: Name,
+    /// `None`: nobody took charge of it.
+    pub end: Option<AttemptEnd>,
+    pub by: Witness,
+}
+
+/// Who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Witness {
+    /// Its worker, in a report.
+    Worker,
+    /// The clock: its worker has been gone for longer than its lease.
+    Silence,
+    /// Its worker, by coming back without it.
+    Absence,
+    /// The owner of the sessions: it was not accepted.
+    Delivery,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Recorded, now or before.
+    Recorded,
+    /// A later attempt was given out, or the run has ended otherwise.
+    Stale,
+    /// There is no such run.
+    Unknown,
+    /// Not recorded, as far as is known: say it again.
+    Retry,
+}
