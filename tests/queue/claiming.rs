@@ -1,7 +1,9 @@
 use std::collections::HashSet;
 
-use marabunta_server::queue::{Entry, Phase};
+use marabunta_server::queue::{Entry, Phase, SessionId};
 use marabunta_server::run::{Fence, Place, Priority};
+
+use uuid::Uuid;
 
 use crate::bench::{claim, session};
 use crate::contract;
@@ -50,6 +52,23 @@ contract! {
         assert_eq!((record.fence, record.attempt), (Some(delivery.fence), 1));
         assert_eq!(delivery.body, format!("body of {}", delivery.run));
         assert_eq!(bench.queue.depth(Place::parse("web-1").unwrap()).await.unwrap(), 0);
+    }
+
+    async fn what_was_given_to_a_session_and_not_accepted_can_be_asked_for(bench) {
+        let (one, two) = (bench.connect("web-1").await, bench.connect("web-2").await);
+        let mut given = vec![];
+        for _ in 0..3 {
+            let delivery = bench.deliver(&one).await;
+            given.push((delivery.run, delivery.fence));
+        }
+        let other = bench.deliver(&two).await;
+        assert_eq!(bench.queue.accept(vec![given.remove(1)]).await.unwrap(), [true]);
+        given.sort_unstable();
+        let gone = (one.worker.clone(), SessionId(Uuid::new_v4()));
+        let sessions = vec![(one.worker, one.id), gone, (two.worker, two.id)];
+        let mut unaccepted = bench.queue.unaccepted(sessions).await.unwrap();
+        unaccepted[0].sort_unstable();
+        assert_eq!(unaccepted, [given, vec![], vec![(other.run, other.fence)]]);
     }
 
     async fn two_claims_in_one_call_never_get_the_same_run(bench) {

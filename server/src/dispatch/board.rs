@@ -165,7 +165,7 @@ impl Board {
         });
     }
 
-    /// What the claim brought, if it brought anything. `None`: the call failed, and what it may have taken comes back by its accept time-out.
+    /// What the claim brought, if it brought anything. `None`: the call failed, and what it may have taken is asked for.
     pub fn claimed(&mut self, claim: &Claim, claimed: Option<Claimed>, now: Instant) -> Option<Brought> {
         let Claimed { deliveries, more } = claimed.unwrap_or_default();
         if more {

@@ -3,7 +3,7 @@
 mod done;
 mod hints;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,9 @@ use done::Done;
 const EVENTS: usize = 4096;
 /// How often everything is looked at, whatever the hints said.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// How many sessions are asked for at once what the queue has given them.
+const RECALL: usize = 500;
 
 /// What of dispatch can be set.
 #[derive(Debug, Clone)]
@@ -68,8 +71,13 @@ struct State {
     reach: HashMap<SessionId, Reach>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     claiming: bool,
-    accepting: bool,
+    /// What is being recorded as accepted.
+    accepting: Vec<(RunId, Fence)>,
     renewing: bool,
+    /// Sessions to which the queue may have given something that never came here: a claim of theirs failed, or it is time to look.
+    doubtful: VecDeque<(Name, SessionId)>,
+    /// It is time to ask for what they were given, instead of claiming.
+    recall: bool,
     accepted: Vec<Started>,
     /// Findings that nobody has taken yet: at most what the sessions were sent.
     found: Vec<Finding>,
@@ -218,6 +226,9 @@ impl Owner {
         if self.state.claiming {
             return;
         }
+        if std::mem::take(&mut self.state.recall) {
+            return self.recall();
+        }
         let claims = self.state.board.claims();
         if claims.is_empty() {
             return;
@@ -230,12 +241,35 @@ impl Owner {
         }));
     }
 
-    fn accept(&mut self) {
-        if self.state.accepting || self.state.accepted.is_empty() {
+    /// Asks what the queue has given to doubtful sessions. Nothing is claimed meanwhile, so that what the board did not hold before it never came here.
+    fn recall(&mut self) {
+        let count = self.state.doubtful.len().min(RECALL);
+        let mut sessions: Vec<_> = self.state.doubtful.drain(..count).collect();
+        // What a session that has ended was given is settled when its worker comes back, or when its time is over.
+        sessions.retain(|(worker, id)| self.state.board.get(worker, *id).is_some());
+        if sessions.is_empty() {
             return;
         }
-        self.state.accepting = true;
+        let mut known: HashSet<_> = self.state.accepting.iter().copied().collect();
+        known.extend(self.state.accepted.iter().map(|one| (one.run, one.fence)));
+        for (worker, id) in &sessions {
+            let live = self.state.board.get(worker, *id);
+            known.extend(live.into_iter().flat_map(|live| pairs(&live.holding())));
+        }
+        self.state.claiming = true;
+        let (queue, panics) = self.asking();
+        self.state.jobs.push(Box::pin(async move {
+            let given = asked(&panics, queue.unaccepted(sessions.clone())).await;
+            Done::Recalled { sessions, known, given }
+        }));
+    }
+
+    fn accept(&mut self) {
+        if !self.state.accepting.is_empty() || self.state.accepted.is_empty() {
+            return;
+        }
         let started = std::mem::take(&mut self.state.accepted);
+        self.state.accepting = started.iter().map(|one| (one.run, one.fence)).collect();
         let (queue, panics) = self.asking();
         self.state.jobs.push(Box::pin(async move {
             let counted =
@@ -259,6 +293,9 @@ impl Owner {
     }
 
     fn sweep(&mut self) {
+        if self.state.doubtful.is_empty() {
+            self.state.doubtful = self.state.board.sessions().map(key).collect();
+        }
         let (queue, panics) = self.asking();
         self.state
             .jobs
@@ -269,6 +306,7 @@ impl Owner {
         for place in std::mem::take(&mut self.state.failed) {
             self.state.board.ready(place);
         }
+        self.state.recall = !self.state.doubtful.is_empty();
         for (worker, lease) in self.state.board.unaccepted(now) {
             warn!(%worker, run = %lease.run, "not accepted in time");
             self.state.found.push(Finding::Unaccepted {

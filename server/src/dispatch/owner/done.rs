@@ -1,5 +1,7 @@
 //! What calls of the queue brought back to the owner.
 
+use std::collections::HashSet;
+
 use marabunta_proto::name::Name;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -11,7 +13,7 @@ use crate::dispatch::assign::assignments;
 use crate::dispatch::board::Brought;
 use crate::metrics::SessionEnd;
 use crate::queue::{Claim, Claimed, Opened, QueueError, Record, Session, SessionId};
-use crate::run::{Lease, Place};
+use crate::run::{Fence, Lease, Place, RunId};
 
 pub(super) enum Done {
     Opened {
@@ -30,6 +32,12 @@ pub(super) enum Done {
     Claimed {
         claims: Vec<Claim>,
         claimed: Result<Vec<Claimed>, QueueError>,
+    },
+    /// What the queue has given to doubtful sessions, and what was known before.
+    Recalled {
+        sessions: Vec<(Name, SessionId)>,
+        known: HashSet<(RunId, Fence)>,
+        given: Result<Vec<Vec<(RunId, Fence)>>, QueueError>,
     },
     Accepted {
         started: Vec<Started>,
@@ -67,6 +75,7 @@ impl Owner {
                 Err(error) => Self::failed("open a session again", &error),
             },
             Done::Claimed { claims, claimed } => self.claimed(claims, claimed),
+            Done::Recalled { sessions, known, given } => self.recalled(sessions, &known, given),
             Done::Accepted { started, counted } => self.counted(started, counted),
             Done::Renewed { sessions, alive } => self.renewed(sessions, alive),
             Done::Rivals { sessions, live } => self.rivals(sessions, live),
@@ -166,6 +175,10 @@ impl Owner {
             Err(error) => {
                 Self::failed("claim", &error);
                 self.state.failed.extend(claims.iter().map(|claim| claim.place.clone()));
+                for claim in &claims {
+                    // It may have been carried out all the same.
+                    self.state.doubtful.push_front((claim.worker.clone(), claim.session));
+                }
                 Vec::new()
             }
         }
@@ -190,8 +203,32 @@ impl Owner {
         }
     }
 
+    /// What never came here goes back.
+    fn recalled(
+        &mut self,
+        sessions: Vec<(Name, SessionId)>,
+        known: &HashSet<(RunId, Fence)>,
+        given: Result<Vec<Vec<(RunId, Fence)>>, QueueError>,
+    ) {
+        self.state.claiming = false;
+        match given {
+            Ok(given) => {
+                for ((worker, _), given) in sessions.into_iter().zip(given) {
+                    for (run, fence) in given.into_iter().filter(|one| !known.contains(one)) {
+                        warn!(%worker, %run, "claimed, but the answer never came");
+                        self.state.found.push(Finding::Unaccepted { worker: worker.clone(), run, fence });
+                    }
+                }
+            }
+            Err(error) => {
+                Self::failed("ask what was claimed", &error);
+                self.state.doubtful.extend(sessions);
+            }
+        }
+    }
+
     fn counted(&mut self, started: Vec<Started>, counted: Result<Vec<bool>, QueueError>) {
-        self.state.accepting = false;
+        self.state.accepting.clear();
         match counted {
             Ok(counted) => {
                 let started =

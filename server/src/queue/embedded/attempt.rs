@@ -42,6 +42,15 @@ impl State {
         Some(delivery)
     }
 
+    pub fn unaccepted(&self, session: &(Name, SessionId)) -> Vec<(RunId, Fence)> {
+        let given = self.in_flight.get(&session.0).into_iter().flatten().map(|run| (run, &self.runs[run]));
+        given
+            .filter(|(_, open)| matches!(open.stage, Stage::InFlight { accepted: false }))
+            .filter(|(_, open)| open.holder.as_ref() == Some(session))
+            .filter_map(|(run, open)| Some((*run, open.fence?)))
+            .collect()
+    }
+
     pub fn accept(&mut self, run: RunId, fence: Fence) -> bool {
         let Some(open) = self.runs.get(&run).filter(|open| open.fence == Some(fence)) else { return false };
         match (open.stage, open.holder.clone()) {
