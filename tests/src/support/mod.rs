@@ -18,6 +18,7 @@ pub mod haproxy;
 pub mod mariadb;
 pub mod redis;
 
+pub mod authority;
 pub mod http;
 pub mod journal;
 pub mod metrics;
