@@ -1,6 +1,7 @@
 //! The life of a server.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -18,6 +19,7 @@ use crate::clock::StoreClock;
 use crate::config::Config;
 use crate::http;
 use crate::listen::{Renewal, Tls, TlsError, TlsFiles, accept};
+use crate::metrics::{Metrics, PanicIn};
 use crate::recover::rebuild::RebuildError;
 use crate::rpc::{self, Access, Tokens, TokensError};
 use crate::store::StoreError;
@@ -60,16 +62,19 @@ pub async fn run(
     let server = identity::server_id();
     let mut renewal = Renewal::default();
     let entry = Entry::read(&config, &mut renewal)?;
-    let kept = backend::open(config.backend.clone(), config.limits.clone(), server.clone()).await?;
+    let metrics = Arc::new(Metrics::new());
+    let (limits, panics) = (config.limits.clone(), metrics.panics.clone());
+    let kept = backend::open(config.backend.clone(), limits, server.clone(), panics).await?;
     let clock = StoreClock::new(kept.store.now().await?);
-    let settled = rooms::settle(&kept, &server, clock.clone());
+    let settled = rooms::settle(&kept, &server, clock.clone(), metrics);
     settled.check().await?;
     let mut house = rooms::build(&config, settled, clock);
     let (ready, readiness) = watch::channel("starting".to_owned());
-    let watching =
-        readiness::run(kept.store.clone(), kept.queue.clone(), ready.clone(), house.early.stop.clone());
-    house.early.spawn("readiness", watching);
-    house.early.spawn("look at certificates and tokens", renewal.run(house.early.stop.clone()));
+    house.early.keep("readiness", PanicIn::Readiness, {
+        let (store, queue, ready) = (kept.store.clone(), kept.queue.clone(), ready.clone());
+        move |stop| readiness::run(store.clone(), queue.clone(), ready.clone(), stop)
+    });
+    house.early.spawn("renewal of certificates and tokens", renewal.run(house.early.stop.clone()));
     info!(%server, version = env!("CARGO_PKG_VERSION"), backend = kept.shown, "started");
     let accepting = TaskTracker::new();
     let mut doors = open_doors(listeners, entry, &house, readiness, &accepting)?;
@@ -85,8 +90,10 @@ pub async fn run(
         None => info!("stopping"),
         Some(what) => error!("{what}, which it must not: stopping"),
     }
-    ready.send_replace("the server is stopping".into());
-    stop(house, doors, accepting, kept, config.drain_timeout).await;
+    ready.send_replace(broken.clone().unwrap_or_else(|| "the server is stopping".into()));
+    // What is broken keeps nobody waiting: whoever watches over the server starts another.
+    let grace = if broken.is_some() { Duration::ZERO } else { config.drain_timeout };
+    stop(house, doors, accepting, kept, grace).await;
     broken.map_or(Ok(()), |what| Err(AppError::Broken(what)))
 }
 
@@ -131,17 +138,19 @@ fn open_doors(
     readiness: watch::Receiver<String>,
     accepting: &TaskTracker,
 ) -> Result<Crew, AppError> {
-    let mut doors = Crew::new();
+    let panics = &house.rooms.metrics.panics;
+    let mut doors = Crew::new(panics);
     let stop = doors.stop.clone();
     let shown = |tls: &Option<watch::Receiver<Tls>>| if tls.is_some() { "TLS" } else { "plaintext" };
     info!(address = %listeners.grpc.local_addr()?, security = shown(&entry.grpc), "gRPC door open");
     info!(address = %listeners.http.local_addr()?, security = shown(&entry.http), "HTTP door open");
 
-    let connections = accept(accepting, listeners.http, entry.http, stop.clone());
-    let router = http::router(http::Probes { readiness: readiness.clone() }, house.page.clone());
-    doors.spawn("HTTP door", http::serve(connections, router, stop.clone()));
+    let connections = accept(accepting, listeners.http, entry.http, panics.clone(), stop.clone());
+    let probes = http::Probes { readiness: readiness.clone() };
+    let router = http::router(probes, house.page.clone(), panics.clone());
+    doors.spawn("HTTP door", http::serve(connections, router, panics.clone(), stop.clone()));
 
-    let connections = accept(accepting, listeners.grpc, entry.grpc, stop.clone());
+    let connections = accept(accepting, listeners.grpc, entry.grpc, panics.clone(), stop.clone());
     let health = rpc::Health { readiness, stop: stop.clone() };
     let rooms = house.rooms.clone();
     let door =

@@ -14,6 +14,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::{Connection, Peer, Tls};
+use crate::metrics::PanicIn;
+use crate::panics::Panics;
 
 /// How many connections one door has at the most; further ones wait in the kernel's backlog.
 const CONNECTIONS: usize = 65_536;
@@ -29,11 +31,12 @@ pub fn accept(
     tracker: &TaskTracker,
     listener: TcpListener,
     tls: Option<watch::Receiver<Tls>>,
+    panics: Panics,
     stop: CancellationToken,
 ) -> impl Stream<Item = std::io::Result<Connection>> + use<> {
     // When the door has no time for them, ready connections wait here, and then the loop.
     let (ready, connections) = mpsc::channel(16);
-    tracker.spawn(run(listener, tls, ready, stop));
+    tracker.spawn(run(listener, tls, ready, panics, stop));
     ReceiverStream::new(connections)
 }
 
@@ -41,6 +44,7 @@ async fn run(
     listener: TcpListener,
     tls: Option<watch::Receiver<Tls>>,
     ready: mpsc::Sender<std::io::Result<Connection>>,
+    panics: Panics,
     stop: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -50,6 +54,7 @@ async fn run(
             () = stop.cancelled() => return,
             Some(done) = handshakes.join_next() => {
                 if let Err(error) = done {
+                    panics.count(PanicIn::Connection);
                     warn!(%error, "a TLS handshake broke");
                 }
                 continue;
