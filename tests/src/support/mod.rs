@@ -31,7 +31,7 @@ pub mod program;
 pub mod scratch;
 pub mod watchdog;
 
-pub use cluster::{Cluster, ClusterOptions};
+pub use cluster::{Cluster, ClusterOptions, Detour, Link};
 pub use journal::Journal;
 pub use scenario::Backend;
 pub use wait::{eventually, eventually_within};
