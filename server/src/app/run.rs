@@ -1,5 +1,6 @@
 //! The life of a server.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::{identity, readiness};
 use crate::clock::StoreClock;
 use crate::config::Config;
 use crate::http;
-use crate::listen::{Tls, TlsError, TlsFiles, accept};
+use crate::listen::{Renewal, Tls, TlsError, TlsFiles, accept};
 use crate::metrics::{Metrics, PanicIn};
 use crate::recover::rebuild::RebuildError;
 use crate::rpc::{self, Access, Tokens, TokensError};
@@ -59,7 +60,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), AppError> {
     let server = identity::server_id();
-    let entry = Entry::read(&config)?;
+    let mut renewal = Renewal::default();
+    let entry = Entry::read(&config, &mut renewal)?;
     let metrics = Arc::new(Metrics::new());
     let (limits, panics) = (config.limits.clone(), metrics.panics.clone());
     let kept = backend::open(config.backend.clone(), limits, server.clone(), panics).await?;
@@ -72,6 +74,7 @@ pub async fn run(
         let (store, queue, ready) = (kept.store.clone(), kept.queue.clone(), ready.clone());
         move |stop| readiness::run(store.clone(), queue.clone(), ready.clone(), stop)
     });
+    house.early.spawn("renewal of certificates and tokens", renewal.run(house.early.stop.clone()));
     info!(%server, version = env!("CARGO_PKG_VERSION"), backend = kept.shown, "started");
     let accepting = TaskTracker::new();
     let mut doors = open_doors(listeners, entry, &house, readiness, &accepting)?;
@@ -96,27 +99,36 @@ pub async fn run(
 
 /// What the doors ask of those who come.
 struct Entry {
-    grpc: Option<Tls>,
-    http: Option<Tls>,
+    grpc: Option<watch::Receiver<Tls>>,
+    http: Option<watch::Receiver<Tls>>,
     callers: Access,
     workers: Access,
 }
 
 impl Entry {
-    fn read(config: &Config) -> Result<Self, AppError> {
-        let tls = |files: Option<TlsFiles>, protocols: &[&str]| {
-            files.map(|files| Tls::load(&files, protocols)).transpose()
-        };
-        let tokens = |file: &Option<std::path::PathBuf>| file.as_deref().map(Tokens::load).transpose();
+    fn read(config: &Config, renewal: &mut Renewal) -> Result<Self, AppError> {
         // Probes come from balancers, which have no certificate.
         let anybody = config.tls.clone().map(|files| TlsFiles { client_ca: None, ..files });
         Ok(Self {
-            grpc: tls(config.tls.clone(), &["h2"])?,
-            http: tls(anybody, &["h2", "http/1.1"])?,
-            callers: Access { tokens: tokens(&config.token_file)? },
-            workers: Access { tokens: tokens(&config.worker_token_file)? },
+            grpc: tls(renewal, config.tls.clone(), &["h2"])?,
+            http: tls(renewal, anybody, &["h2", "http/1.1"])?,
+            callers: access(renewal, config.token_file.clone())?,
+            workers: access(renewal, config.worker_token_file.clone())?,
         })
     }
+}
+
+fn tls(
+    renewal: &mut Renewal,
+    files: Option<TlsFiles>,
+    protocols: &'static [&str],
+) -> Result<Option<watch::Receiver<Tls>>, TlsError> {
+    files.map(|files| renewal.read(files.paths(), move || Tls::load(&files, protocols))).transpose()
+}
+
+fn access(renewal: &mut Renewal, file: Option<PathBuf>) -> Result<Access, TokensError> {
+    let tokens = file.map(|file| renewal.read([file.clone()], move || Tokens::load(&file)));
+    Ok(Access { tokens: tokens.transpose()? })
 }
 
 fn open_doors(
@@ -129,7 +141,7 @@ fn open_doors(
     let panics = &house.rooms.metrics.panics;
     let mut doors = Crew::new(panics);
     let stop = doors.stop.clone();
-    let shown = |tls: &Option<Tls>| if tls.is_some() { "TLS" } else { "plaintext" };
+    let shown = |tls: &Option<watch::Receiver<Tls>>| if tls.is_some() { "TLS" } else { "plaintext" };
     info!(address = %listeners.grpc.local_addr()?, security = shown(&entry.grpc), "gRPC door open");
     info!(address = %listeners.http.local_addr()?, security = shown(&entry.http), "HTTP door open");
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -30,7 +30,7 @@ const REST: Duration = Duration::from_millis(100);
 pub fn accept(
     tracker: &TaskTracker,
     listener: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<watch::Receiver<Tls>>,
     panics: Panics,
     stop: CancellationToken,
 ) -> impl Stream<Item = std::io::Result<Connection>> + use<> {
@@ -42,7 +42,7 @@ pub fn accept(
 
 async fn run(
     listener: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<watch::Receiver<Tls>>,
     ready: mpsc::Sender<std::io::Result<Connection>>,
     panics: Panics,
     stop: CancellationToken,
@@ -76,7 +76,7 @@ async fn run(
                 }
             }
             Some(tls) => {
-                let (tls, ready) = (tls.clone(), ready.clone());
+                let (tls, ready) = (tls.borrow().clone(), ready.clone());
                 handshakes.spawn(async move {
                     match timeout(HANDSHAKE, tls.handshake(stream, peer, place)).await {
                         // The door has gone: so does the connection.
@@ -97,5 +97,5 @@ async fn take(
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, address) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, Peer { address, names: None }, place))
+    Ok((stream, Peer { address, names: None, expires: None }, place))
 }
