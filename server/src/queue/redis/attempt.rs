@@ -12,7 +12,7 @@ use super::queue::RedisQueue;
 use super::record::counters_text;
 use crate::queue::{Claim, Claimed, Delivery, QueueError, Settled, Settlement, Step};
 use crate::run::{Fence, Place, RunId};
-/// More, and what was taken: `{ id, fence, attempt, body }`.
+/// 1: there is more, 2: the session is not the live one; and what was taken: `{ id, fence, attempt, body }`.
 type RawClaimed = (u8, Vec<(String, u64, u32, Vec<u8>)>);
 
 impl RedisQueue {
@@ -33,6 +33,7 @@ impl RedisQueue {
         for part in parts {
             for (sum, part) in claimed.iter_mut().zip(part) {
                 sum.more |= part.more;
+                sum.unknown |= part.unknown;
                 sum.deliveries.extend(part.deliveries);
             }
         }
@@ -53,14 +54,15 @@ impl RedisQueue {
                 call.arg(claim.max.min(BATCH as u32));
             }
             let answers: Vec<RawClaimed> = self.link.run(&Request::Script(call)).await?;
-            for (more, deliveries) in answers {
+            for (word, deliveries) in answers {
                 let deliveries = deliveries.into_iter().map(|(run, fence, attempt, body)| {
                     let run = run.parse().map_err(|_| garbled("delivery"))?;
                     Ok(Delivery { run, fence: Fence(fence), attempt, body: body.into() })
                 });
                 claimed.push(Claimed {
                     deliveries: deliveries.collect::<Result<_, QueueError>>()?,
-                    more: more == 1,
+                    more: word == 1,
+                    unknown: word == 2,
                 });
             }
             rest = after;
