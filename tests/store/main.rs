@@ -35,6 +35,7 @@ macro_rules! sentences {
         contract! { $fixture,
             entry: a_run_is_accepted_once,
                 a_key_is_good_for_one_run,
+                a_key_is_good_for_one_run_whoever_else_asks_at_the_same_time,
                 batches_inserted_at_once_by_many_accept_each_run_once,
                 a_run_that_has_ended_is_not_accepted_again,
                 what_starts_is_marked_and_an_older_fence_changes_nothing,

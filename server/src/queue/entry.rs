@@ -79,6 +79,8 @@ pub struct Claimed {
     pub deliveries: Vec<Delivery>,
     /// There is more in that place.
     pub more: bool,
+    /// The queue does not know the session as the worker's live one: it was superseded, or the queue has lost what it held.
+    pub unknown: bool,
 }
 
 /// A run, given to a session.
