@@ -5,6 +5,7 @@
 mod binaries;
 mod nothing_left_behind;
 mod process;
+mod proxy;
 mod scenarios;
 
 #[cfg(feature = "services")]

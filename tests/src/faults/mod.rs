@@ -1,0 +1,3 @@
+//! The means by which an installation is broken.
+
+pub mod proxy;
