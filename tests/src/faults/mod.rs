@@ -1,3 +1,6 @@
 //! The means by which an installation is broken.
 
+pub mod clock;
+pub mod disk;
+pub mod network;
 pub mod proxy;

@@ -1,9 +1,10 @@
 //! `marabunta worker`, the real daemon.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::process::Process;
+use super::process::{Process, through};
 use super::scratch::Scratch;
 use super::server::{clean, exit};
 
@@ -15,6 +16,8 @@ pub struct WorkerOptions {
     environment: Vec<(OsString, OsString)>,
     configuration: String,
     server: Option<String>,
+    launcher: Vec<OsString>,
+    spool: Option<PathBuf>,
 }
 
 impl WorkerOptions {
@@ -31,6 +34,8 @@ impl WorkerOptions {
             environment: Vec::new(),
             configuration: toml.to_owned(),
             server: None,
+            launcher: Vec::new(),
+            spool: None,
         }
     }
 
@@ -53,6 +58,18 @@ impl WorkerOptions {
     /// One more variable.
     pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it through a program with these arguments.
+    pub fn through(mut self, launcher: Vec<OsString>) -> Self {
+        self.launcher = launcher;
+        self
+    }
+
+    /// A directory for its spool, instead of one of its own.
+    pub fn spool(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.spool = Some(directory.into());
         self
     }
 
@@ -147,8 +164,10 @@ impl Worker {
 fn spawn(options: &WorkerOptions, server: &str, directory: &Scratch) -> Process {
     let mut command = clean("marabunta");
     command.args(["worker", "--server", server, "--name", &options.name]).args(&options.arguments);
-    command.arg("--spool").arg(directory.join("spool")).env("HOME", directory.path());
+    let spool = options.spool.clone().unwrap_or_else(|| directory.join("spool"));
+    command.arg("--spool").arg(spool).env("HOME", directory.path());
     command.arg("--config").arg(directory.write("worker.toml", &options.configuration));
     command.envs(options.environment.iter().cloned()).current_dir(directory.path());
+    let command = through(&options.launcher, command);
     Process::service(&format!("worker {}", options.name), &command, &directory.join("log"))
 }
