@@ -35,10 +35,16 @@ deny: ## Check licences, sources and duplicates of the dependencies
 	@scripts/install-cargo-deny
 	$(CARGO) deny --locked check bans licenses sources
 
+faults: test-services release ## Break real installations in all named ways and print what was seen (up to an hour; FAULTS='10 18' for some)
+	@target/release/faults $(FAULTS)
+
+release:
+	$(CARGO) build --locked --release --workspace --bins
+
 check: fmt lint deny test ## All of the above, as CI does
 
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^## / { printf "\n%s\n", substr($$0, 4) } \
 	     /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run build test test-unit test-services fmt lint deny check help
+.PHONY: run build test test-unit test-services faults release fmt lint deny check help

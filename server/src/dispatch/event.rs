@@ -36,6 +36,8 @@ pub enum ConnectError {
     Queue(String),
     #[error("open a session: the server is stopping")]
     Stopping,
+    #[error("open a session: this server has given up all it had")]
+    Dropped,
 }
 
 /// An open session: what the owner needs to reach it, and what its reader needs.

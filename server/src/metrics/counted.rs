@@ -5,7 +5,8 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 
-use super::{Family, Judged, Loss, Reconciled, Requeue, RunEnd, SessionEnd, Submitted};
+use super::{Family, Judged, Loss, PanicIn, Reconciled, Requeue, RunEnd, SessionEnd, Submitted};
+use crate::panics::Panics;
 use crate::queue::Census;
 
 /// What is late by less is on time; by more than the last, out of order.
@@ -35,6 +36,7 @@ pub struct Metrics {
     pub journal_entries: IntGauge,
     /// Entries that will never be written.
     pub journal_dropped: IntCounter,
+    pub panics: Panics,
     release_lag: Histogram,
     poll_lag: Histogram,
     queue: Depths,
@@ -134,6 +136,11 @@ impl Metrics {
                 "marabunta_journal_dropped_total",
                 "Late writes given up; what a fast run's end needs is still kept by the queue.",
             ),
+            panics: Panics::new(Family::<PanicIn>::register(
+                r,
+                "marabunta_panics_total",
+                "Panics, by what they ended; each is a bug, and its place and message are in the log.",
+            )),
             release_lag: lag(
                 r,
                 "marabunta_release_lag_seconds",
@@ -174,7 +181,7 @@ impl Metrics {
     }
 
     /// In the text format of Prometheus, version 0.0.4.
-    pub(super) fn text(&self) -> Result<String, prometheus::Error> {
+    pub(crate) fn text(&self) -> Result<String, prometheus::Error> {
         prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

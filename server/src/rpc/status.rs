@@ -45,7 +45,8 @@ table! {
     SubmitError:
         SubmitError::NoWorker(_) | SubmitError::Offline(_) | SubmitError::KeyReused(_) => FailedPrecondition,
         SubmitError::Full(_) | SubmitError::Exhausted(_) => ResourceExhausted,
-        SubmitError::Unavailable(_) => Unavailable;
+        SubmitError::Unavailable(_) => Unavailable,
+        SubmitError::Internal(_) => Internal;
     StoreError:
         StoreError::Unavailable(_) => Unavailable,
         StoreError::Conflict(_) => AlreadyExists,

@@ -16,6 +16,7 @@ use super::dialect::Dialect;
 use super::retry::Failure;
 use super::sql::{Reader, Statement};
 use super::{StoreError, migrate};
+use crate::panics::Panics;
 
 /// Where the store is.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum StoreUrl {
 pub struct StoreOptions {
     /// Connections to MySQL at the most, or readers of SQLite.
     pub connections: u32,
+    /// Where panics are counted.
+    pub panics: Panics,
 }
 
 /// The database, by way of a pool. Cloning is cheap.
@@ -44,6 +47,7 @@ struct Inner {
     /// For MySQL the same pool.
     readers: AnyPool,
     clock: SteadyClock,
+    panics: Panics,
 }
 
 /// A text that is no URL of a store.
@@ -115,7 +119,7 @@ impl fmt::Debug for StoreUrl {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { connections: 16 }
+        Self { connections: 16, panics: Panics::default() }
     }
 }
 
@@ -133,7 +137,13 @@ impl Store {
             Dialect::Sqlite => pool(dialect, options.connections.min(4)).connect_lazy_with(target),
             Dialect::Mysql => writers.clone(),
         };
-        Ok(Self(Arc::new(Inner { dialect, writers, readers, clock: SteadyClock::new() })))
+        Ok(Self(Arc::new(Inner {
+            dialect,
+            writers,
+            readers,
+            clock: SteadyClock::new(),
+            panics: options.panics.clone(),
+        })))
     }
 
     /// The store's time, in microseconds: the database's, or for SQLite that of this process, steadied.
@@ -154,6 +164,11 @@ impl Store {
     pub async fn close(&self) {
         self.0.readers.close().await;
         self.0.writers.close().await;
+    }
+
+    /// What reads rows that anybody may have written: a panic there is counted and costs that row alone.
+    pub(super) fn panics(&self) -> &Panics {
+        &self.0.panics
     }
 
     /// The store's time, by way of a connection that is there already.

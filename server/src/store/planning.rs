@@ -14,6 +14,7 @@ use super::sql::{LIST, Reader, Statement};
 use super::task_row::{self, COLUMNS, Payloads, TaskRow};
 use super::tasks::payloads_of;
 use super::{NewRun, Store, StoreError};
+use crate::metrics::PanicIn;
 use crate::run::{Payload, RunId, TaskId};
 use crate::task::TaskSpec;
 
@@ -168,7 +169,7 @@ impl Store {
             match (row.id(), row.created()) {
                 (Ok(id), created) => batch.tasks.push(PlanTask {
                     id,
-                    spec: row.spec(&payloads),
+                    spec: self.spec(&row, &payloads),
                     changed: row.changed,
                     paused: row.paused,
                     resumed: row.planned_paused && !row.paused,
@@ -180,6 +181,11 @@ impl Store {
             }
         }
         Ok(batch)
+    }
+
+    fn spec(&self, row: &TaskRow, payloads: &Payloads) -> Result<TaskSpec, String> {
+        let spec = self.panics().catch_now(PanicIn::Task, || row.spec(payloads));
+        spec.unwrap_or_else(|| Err("reading it panicked: a bug of the server; see its log".to_owned()))
     }
 
     /// Tasks that fire for `all(..)` are to be looked at now: what is queued ahead of them may lack a worker.

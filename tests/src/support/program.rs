@@ -54,11 +54,13 @@ fn target() -> &'static Path {
     profile().parent().expect("a profile's directory is in the target directory")
 }
 
-/// `target/debug` of `target/debug/deps/scenarios-0123456789abcdef`.
+/// `target/debug` of `target/debug/deps/scenarios-0123456789abcdef`, and of `target/debug/faults`.
 fn profile() -> &'static Path {
     static PROFILE: OnceLock<PathBuf> = OnceLock::new();
     PROFILE.get_or_init(|| {
         let test = env::current_exe().expect("a running program has a path");
-        test.ancestors().nth(2).expect("cargo puts test executables two levels down").to_owned()
+        let directory = test.parent().expect("a program is in a directory");
+        let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+        profile.expect("cargo puts test executables into a directory of the profile").to_owned()
     })
 }

@@ -1,7 +1,7 @@
-//! `marabunta worker`, the real daemon.
+//! Workers: `marabunta worker`, the real daemon, and `witness worker`, which is made of the SDK and costs little.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::process::{Process, through};
@@ -14,10 +14,18 @@ pub struct WorkerOptions {
     name: String,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
-    configuration: String,
+    program: Program,
     server: Option<String>,
     launcher: Vec<OsString>,
     spool: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+enum Program {
+    /// With the text of its configuration.
+    Daemon(String),
+    /// With the directory of its testimony.
+    Witness(PathBuf),
 }
 
 impl WorkerOptions {
@@ -28,15 +36,29 @@ impl WorkerOptions {
 
     /// A worker that runs the handlers of this configuration, and no free commands.
     pub fn configured(name: &str, toml: &str) -> Self {
+        Self::of(name, Program::Daemon(toml.to_owned()))
+    }
+
+    /// An SDK worker whose tasks testify in this directory.
+    pub fn witness(name: &str, testimony: &Path) -> Self {
+        Self::of(name, Program::Witness(testimony.to_owned()))
+    }
+
+    fn of(name: &str, program: Program) -> Self {
+        let name = name.to_owned();
         Self {
-            name: name.to_owned(),
+            name,
             arguments: Vec::new(),
             environment: Vec::new(),
-            configuration: toml.to_owned(),
+            program,
             server: None,
             launcher: Vec::new(),
             spool: None,
         }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// A label, `role=web`.
@@ -162,11 +184,17 @@ impl Worker {
 }
 
 fn spawn(options: &WorkerOptions, server: &str, directory: &Scratch) -> Process {
-    let mut command = clean("marabunta");
+    let mut command = clean(match &options.program {
+        Program::Daemon(_) => "marabunta",
+        Program::Witness(_) => "witness",
+    });
     command.args(["worker", "--server", server, "--name", &options.name]).args(&options.arguments);
     let spool = options.spool.clone().unwrap_or_else(|| directory.join("spool"));
     command.arg("--spool").arg(spool).env("HOME", directory.path());
-    command.arg("--config").arg(directory.write("worker.toml", &options.configuration));
+    match &options.program {
+        Program::Daemon(toml) => command.arg("--config").arg(directory.write("worker.toml", toml)),
+        Program::Witness(testimony) => command.arg("--testimony").arg(testimony),
+    };
     command.envs(options.environment.iter().cloned()).current_dir(directory.path());
     let command = through(&options.launcher, command);
     Process::service(&format!("worker {}", options.name), &command, &directory.join("log"))

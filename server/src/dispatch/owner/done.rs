@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{ConnectError, Finding, Hello, Link, Owner, Reach, Started, ToWorker};
+use super::{ConnectError, Finding, Hello, Link, Owner, Reach, Started, ToWorker, asked};
 use crate::dispatch::assign::assignments;
 use crate::dispatch::board::Brought;
 use crate::metrics::SessionEnd;
@@ -70,7 +70,7 @@ impl Owner {
             Done::Accepted { started, counted } => self.counted(started, counted),
             Done::Renewed { sessions, alive } => self.renewed(sessions, alive),
             Done::Rivals { sessions, live } => self.rivals(sessions, live),
-            Done::Selectors(Ok(places)) => self.board.sweep(places),
+            Done::Selectors(Ok(places)) => self.state.board.sweep(places),
             Done::Selectors(Err(error)) => Self::failed("list the places that wait", &error),
             Done::Closed { worker, closed } => {
                 if let Err(error) = closed {
@@ -92,13 +92,19 @@ impl Owner {
         let (worker, id) = (session.worker.clone(), session.id);
         let welcome = ToWorker::Welcome { session: id.to_string(), server: session.server.clone() };
         let instance = session.instance.clone();
-        let former =
-            self.board.open(session, hello.labels, hello.credit, draining, &found.adopted, Instant::now());
+        let former = self.state.board.open(
+            session,
+            hello.labels,
+            hello.credit,
+            draining,
+            &found.adopted,
+            Instant::now(),
+        );
         if let Some(former) = former {
             self.part(&former.session, &instance);
         }
         let stop = CancellationToken::new();
-        self.reach.insert(id, Reach { outbox, stop: stop.clone() });
+        self.state.reach.insert(id, Reach { outbox, stop: stop.clone() });
         self.metrics.sessions_opened.inc();
         self.metrics.sessions_connected.inc();
         self.send(&worker, id, welcome);
@@ -128,15 +134,15 @@ impl Owner {
     /// What the queue and the worker hold against each other.
     fn compared(&mut self, worker: &Name, session: SessionId, holding: &[Lease], found: Opened) {
         for missing in found.missing {
-            self.found.push(Finding::Missing { worker: worker.clone(), missing });
+            self.state.found.push(Finding::Missing { worker: worker.clone(), missing });
         }
         for (run, fence) in found.unknown {
-            self.found.push(Finding::Unknown { worker: worker.clone(), run, fence });
+            self.state.found.push(Finding::Unknown { worker: worker.clone(), run, fence });
         }
         let is_stale = |lease: &&Lease| found.stale.contains(&(lease.run, lease.fence));
         let stale: Vec<Lease> = holding.iter().filter(is_stale).cloned().collect();
         if !stale.is_empty() {
-            if let Some(live) = self.board.get(worker, session) {
+            if let Some(live) = self.state.board.get(worker, session) {
                 live.take_off(&stale);
             }
             self.send(worker, session, ToWorker::Abandon(stale));
@@ -148,25 +154,25 @@ impl Owner {
 
     fn cancel(&mut self, worker: &Name, record: &Record) {
         let Some(fence) = record.fence else { return };
-        if let Some((session, lease)) = self.board.lease(worker, record.run, fence) {
+        if let Some((session, lease)) = self.state.board.lease(worker, record.run, fence) {
             self.send(worker, session, ToWorker::Cancel(vec![lease]));
         }
     }
 
     fn claimed(&mut self, claims: Vec<Claim>, claimed: Result<Vec<Claimed>, QueueError>) {
-        self.claiming = false;
+        self.state.claiming = false;
         let mut claimed = match claimed {
             Ok(claimed) => claimed.into_iter().map(Some).collect(),
             Err(error) => {
                 Self::failed("claim", &error);
-                self.failed.extend(claims.iter().map(|claim| claim.place.clone()));
+                self.state.failed.extend(claims.iter().map(|claim| claim.place.clone()));
                 Vec::new()
             }
         }
         .into_iter();
         let now = Instant::now();
         for claim in claims {
-            match self.board.claimed(&claim, claimed.next().flatten(), now) {
+            match self.state.board.claimed(&claim, claimed.next().flatten(), now) {
                 None => {}
                 Some(Brought::Assign { session, worker, deliveries }) => {
                     let assignments = assignments(&worker, &deliveries);
@@ -178,14 +184,14 @@ impl Owner {
                         run: delivery.run,
                         fence: delivery.fence,
                     });
-                    self.found.extend(back);
+                    self.state.found.extend(back);
                 }
             }
         }
     }
 
     fn counted(&mut self, started: Vec<Started>, counted: Result<Vec<bool>, QueueError>) {
-        self.accepting = false;
+        self.state.accepting = false;
         match counted {
             Ok(counted) => {
                 let started =
@@ -198,13 +204,13 @@ impl Owner {
             Err(error) => {
                 // Still in flight and held: the queue learns it when the session is opened again, or by the result.
                 Self::failed("record what was accepted", &error);
-                self.accepted.splice(0..0, started);
+                self.state.accepted.splice(0..0, started);
             }
         }
     }
 
     fn renewed(&mut self, sessions: Vec<(Name, SessionId)>, alive: Result<Vec<bool>, QueueError>) {
-        self.renewing = false;
+        self.state.renewing = false;
         match alive {
             Ok(alive) => {
                 let lost = sessions.into_iter().zip(alive).filter_map(|(key, alive)| (!alive).then_some(key));
@@ -212,9 +218,13 @@ impl Owner {
                 if lost.is_empty() {
                     return;
                 }
-                let queue = self.queue.clone();
-                self.jobs.push(Box::pin(async move {
-                    let live = queue.sessions(lost.iter().map(|(worker, _)| worker.clone()).collect()).await;
+                let (queue, panics) = self.asking();
+                self.state.jobs.push(Box::pin(async move {
+                    let live = asked(
+                        &panics,
+                        queue.sessions(lost.iter().map(|(worker, _)| worker.clone()).collect()),
+                    )
+                    .await;
                     Done::Rivals { sessions: lost, live }
                 }));
             }

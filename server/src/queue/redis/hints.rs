@@ -13,6 +13,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::keys::{parse_place, place_text};
 use super::link::explain;
+use crate::metrics::PanicIn;
+use crate::panics::Panics;
 use crate::queue::{Hint, QueueError, SessionId};
 use crate::run::Fence;
 
@@ -26,6 +28,7 @@ pub(super) struct Listener {
     client: Client,
     channels: [String; 2],
     hints: broadcast::Sender<Hint>,
+    panics: Panics,
 }
 
 impl Listener {
@@ -34,8 +37,9 @@ impl Listener {
         client: Client,
         channels: [String; 2],
         hints: broadcast::Sender<Hint>,
+        panics: Panics,
     ) -> Result<impl Future<Output = ()>, QueueError> {
-        let listener = Self { client, channels, hints };
+        let listener = Self { client, channels, hints, panics };
         let first = listener.connect().await?;
         Ok(listener.listen(first))
     }
@@ -71,8 +75,12 @@ impl Listener {
         }
     }
 
-    /// Passes hints on until the connection breaks or no longer answers.
+    /// Passes hints on until the connection breaks or no longer answers; or there is a panic, and what it was about is lost like any hint.
     async fn pass_on(&self, connection: PubSub) {
+        self.panics.catch(PanicIn::Hints, self.relay(connection)).await.unwrap_or_default();
+    }
+
+    async fn relay(&self, connection: PubSub) {
         let (mut sink, mut messages) = connection.split();
         let alive = async {
             let mut beat = interval(SILENCE);

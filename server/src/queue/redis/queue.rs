@@ -45,7 +45,7 @@ impl RedisQueue {
         let keys = Keys::new(options.prefix);
         let hints = broadcast::Sender::new(HINTS);
         let channels = [keys.channel(), keys.channel_of(&options.server)];
-        let listening = Listener::subscribe(client, channels, hints.clone()).await?;
+        let listening = Listener::subscribe(client, channels, hints.clone(), options.panics).await?;
         Ok(Self {
             link,
             keys,
