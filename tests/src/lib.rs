@@ -6,4 +6,5 @@
 //! `cargo test` runs what needs none of these services; `make test`, which installs them first, turns on the feature `services` and runs
 //! everything.
 
+pub mod fleet;
 pub mod support;

@@ -54,11 +54,17 @@ fn target() -> &'static Path {
     profile().parent().expect("a profile's directory is in the target directory")
 }
 
-/// `target/debug` of `target/debug/deps/scenarios-0123456789abcdef`.
+/// `target/debug` of `target/debug/deps/scenarios-0123456789abcdef`, and of `target/debug/fleet`.
 fn profile() -> &'static Path {
     static PROFILE: OnceLock<PathBuf> = OnceLock::new();
     PROFILE.get_or_init(|| {
         let test = env::current_exe().expect("a running program has a path");
-        test.ancestors().nth(2).expect("cargo puts test executables two levels down").to_owned()
+        let directory = test.parent().expect("a program is in a directory");
+        match directory.file_name() {
+            Some(name) if name == "deps" => {
+                directory.parent().expect("deps is in a profile's directory").to_owned()
+            }
+            _ => directory.to_owned(),
+        }
     })
 }
