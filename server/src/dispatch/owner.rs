@@ -15,14 +15,15 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::board::{Board, Live};
 use super::event::{Event, Link};
+use super::flapping::Flapping;
 use super::session::HEARTBEAT;
 use super::{ConnectError, Dispatch, Finding, FromWorker, Hello, Started, ToWorker};
-use crate::metrics::{Metrics, SessionEnd};
+use crate::metrics::{Metrics, SessionEnd, SessionRefused};
 use crate::queue::{Queue, QueueError, Session, SessionId};
 use crate::run::{Fence, Lease, Place, RunId};
 use done::Done;
@@ -58,6 +59,7 @@ pub struct Owner {
     started: mpsc::Sender<Vec<Started>>,
     findings: mpsc::Sender<Vec<Finding>>,
     board: Board,
+    flapping: Flapping,
     reach: HashMap<SessionId, Reach>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     claiming: bool,
@@ -92,6 +94,7 @@ impl Owner {
             started,
             findings,
             board: Board::default(),
+            flapping: Flapping::default(),
             reach: HashMap::new(),
             jobs: FuturesUnordered::new(),
             claiming: false,
@@ -174,6 +177,12 @@ impl Owner {
         outbox: mpsc::Sender<ToWorker>,
         opened: oneshot::Sender<Result<Link, ConnectError>>,
     ) {
+        if self.flapping.refuses(&hello.worker, &hello.instance, Instant::now()) {
+            self.metrics.sessions_refused.count(SessionRefused::Flapping);
+            // A caller that has gone needs no answer.
+            opened.send(Err(ConnectError::Flapping(hello.worker))).ok();
+            return;
+        }
         let id = SessionId(Uuid::new_v4());
         let session = Session {
             worker: hello.worker.clone(),
@@ -250,6 +259,7 @@ impl Owner {
     }
 
     fn on_tick(&mut self, now: Instant) {
+        self.flapping.tick(now);
         for place in std::mem::take(&mut self.failed) {
             self.board.ready(place);
         }
@@ -298,11 +308,19 @@ impl Owner {
     /// Takes a session off and gives it its grace in the queue.
     fn close(&mut self, worker: &Name, session: SessionId, cause: SessionEnd) {
         if self.forget(worker, session, cause) {
+            self.flapping.left(worker);
             let (queue, worker) = (self.queue.clone(), worker.clone());
             self.jobs.push(Box::pin(async move {
                 let closed = queue.close(worker.clone(), session).await;
                 Done::Closed { worker, closed }
             }));
+        }
+    }
+
+    /// Another daemon of this name has taken over from the one that had it.
+    fn swapped(&mut self, worker: &Name, instance: &str) {
+        if self.flapping.swapped(worker, instance, Instant::now()) {
+            error!(%worker, "daemons of this name take over from each other all the time: the latest stays; is a host cloned?");
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 
-use super::{Family, Judged, Loss, Reconciled, Requeue, RunEnd, SessionEnd, Submitted};
+use super::{Family, Judged, Loss, Reconciled, Requeue, RunEnd, SessionEnd, SessionRefused, Submitted};
 use crate::queue::Census;
 
 /// What is late by less is on time; by more than the last, out of order.
@@ -26,6 +26,7 @@ pub struct Metrics {
     pub sessions_connected: IntGauge,
     pub sessions_opened: IntCounter,
     pub sessions_ended: Family<SessionEnd>,
+    pub sessions_refused: Family<SessionRefused>,
     pub queue_rebuilds: IntCounter,
     /// Runs entered by rebuilds.
     pub runs_rebuilt: IntCounter,
@@ -103,6 +104,11 @@ impl Metrics {
                 r,
                 "marabunta_sessions_ended_total",
                 "Sessions ended, by cause.",
+            ),
+            sessions_refused: Family::register(
+                r,
+                "marabunta_sessions_refused_total",
+                "Workers that got no session, by why; what the queue or an invalid Hello prevents is not among them.",
             ),
             queue_rebuilds: counter(
                 r,

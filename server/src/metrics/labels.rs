@@ -78,6 +78,12 @@ labels! {
         Stopping = ["server_stopping"],
     }
 
+    /// Why a worker got no session.
+    SessionRefused("cause") {
+        /// Daemons of its name have superseded each other too often.
+        Flapping = ["flapping"],
+    }
+
     /// What the server says to something that a worker reports.
     Judged("verdict") {
         Recorded = ["recorded"],
