@@ -72,7 +72,7 @@ impl Owner {
             },
             Done::Reopened { session, holding, found } => match found {
                 Ok(found) => {
-                    self.board.reopened(&session.worker);
+                    self.state.board.reopened(&session.worker);
                     self.compared(&session.worker, session.id, &holding, found);
                 }
                 Err(error) => Self::failed("open a session again", &error),
@@ -104,6 +104,9 @@ impl Owner {
         let (worker, id) = (session.worker.clone(), session.id);
         let welcome = ToWorker::Welcome { session: id.to_string(), server: session.server.clone() };
         let instance = session.instance.clone();
+        if found.superseded.as_ref().is_some_and(|former| former.instance != instance) {
+            self.swapped(&worker, &instance);
+        }
         let former = self.state.board.open(
             session,
             hello.labels,
