@@ -1,7 +1,8 @@
 //! The cgroup v2 of a worker, and below it one for each supervisor and what it starts: the containment that nothing escapes.
 //!
 //! ```text
-//! <our own cgroup>/marabunta-<owner>/<supervisor's pid>/
+//! <the service's cgroup>/marabunta-<owner>/<supervisor's pid>/
+//!                       /marabunta/                             the daemon, where it must not be beside them
 //! ```
 //!
 //! Groups are there as long as their supervisors are, so that nothing is left behind whoever is killed.
