@@ -70,7 +70,7 @@ pub struct WorkerArgs {
     /// Directory for results that no server has yet [default: below the state directory of this user]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
-    /// How long what runs may go on after SIGTERM [default: 30s]
+    /// How long to wait for what runs after SIGTERM, before it is left to the next worker [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub drain_timeout: Option<std::time::Duration>,
     /// Answer health checks by HTTP at this address

@@ -126,6 +126,7 @@ impl Ledger {
                 (attempt.deferred, attempt.backoff) = (None, Backoff::default());
                 let settled: Vec<Pending> =
                     attempt.messages.drain(..count.min(attempt.messages.len())).collect();
+                attempt.tell();
                 let done = attempt.orphan && attempt.messages.is_empty() && attempt.end.is_none();
                 settled.iter().for_each(|pending| self.drop_message(pending));
                 if done {
@@ -189,6 +190,12 @@ fn take_messages(log: &Frames, attempt: &Attempt, room: usize) -> (MessageBatch,
             break;
         }
         match read(log, pending).map(|record| record.body) {
+            // Numbers must follow each other within a batch: what comes after a gap goes into the next.
+            Ok(Some(Body::Messages(next)))
+                if !batch.messages.is_empty() && next.first != batch.first + batch.messages.len() as u64 =>
+            {
+                break;
+            }
             Ok(Some(Body::Messages(next))) => {
                 if batch.messages.is_empty() {
                     batch.first = next.first;
@@ -196,7 +203,6 @@ fn take_messages(log: &Frames, attempt: &Attempt, room: usize) -> (MessageBatch,
                 bytes += next.messages.iter().map(|message| message.data.len() + 16).sum::<usize>();
                 batch.messages.extend(next.messages);
             }
-            // Numbers must follow each other within a batch: what comes after the gap goes into the next.
             _ if batch.messages.is_empty() => {
                 tracing::error!(run = attempt.run, "messages cannot be read back from the spool")
             }
