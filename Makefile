@@ -35,10 +35,13 @@ deny: ## Check licences, sources and duplicates of the dependencies
 	@scripts/install-cargo-deny
 	$(CARGO) deny --locked check bans licenses sources
 
+fuzz: ## Throw bytes at the parsers, MINUTES=10 at each or at one TARGET; needs a nightly compiler
+	@scripts/fuzz
+
 check: fmt lint deny test ## All of the above, as CI does
 
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^## / { printf "\n%s\n", substr($$0, 4) } \
 	     /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run build test test-unit test-services fmt lint deny check help
+.PHONY: run build test test-unit test-services fmt lint deny fuzz check help

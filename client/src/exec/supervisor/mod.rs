@@ -40,6 +40,12 @@ use self::frame::{Ask, Word};
 use self::group::Group;
 use self::tree::Tree;
 
+/// What `tests/fuzz` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use super::frame::{Ask, Reply, Request, Word, decode};
+}
+
 /// The subcommand.
 pub const SUBCOMMAND: &str = "supervise";
 
