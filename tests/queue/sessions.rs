@@ -131,4 +131,30 @@ contract! {
         assert!(bench.queue.reap().await.unwrap().is_empty(), "nobody looked before");
         assert_eq!(bench.queue.renew(vec![(name("web-1"), session.id)]).await.unwrap(), [true]);
     }
+
+    async fn a_worker_that_holds_two_attempts_of_a_run_learns_which_is_stale(bench) {
+        let old = bench.connect("web-1").await;
+        let first = bench.start(&old).await;
+        bench.again(&first, ms(0)).await;
+        let second = bench.claim(&old, "web-1", 1).await.deliveries.remove(0);
+        assert_eq!(second.run, first.run);
+        for holding in [[&first, &second], [&second, &first]] {
+            let holding = holding.map(|delivery| (delivery.run, delivery.fence)).to_vec();
+            let opened = bench.open(&session("web-1"), holding).await;
+            assert_eq!(opened.stale, [(first.run, first.fence)]);
+            assert_eq!(opened.adopted[0].fence, Some(second.fence));
+            assert_eq!((opened.adopted.len(), opened.missing, opened.unknown), (1, vec![], vec![]));
+        }
+    }
+
+    async fn of_two_attempts_that_the_queue_has_forgotten_the_later_is_adopted(bench) {
+        let run = bench.enqueue(bench.entry("web-1")).await;
+        let far = bench.deliver(&bench.connect("web-2").await).await.fence.0;
+        let (older, later) = ((run, Fence(far + 1)), (run, Fence(far + 2)));
+        for holding in [vec![older, later], vec![later, older]] {
+            let opened = bench.open(&session("web-1"), holding).await;
+            assert_eq!(opened.stale, [older]);
+            assert_eq!(opened.adopted.iter().map(|record| record.fence).collect::<Vec<_>>(), [Some(later.1)]);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Sessions that begin: what the worker holds, against what the queue gave it.
 
+use std::cmp::Reverse;
+
 use tokio::time::Instant;
 
 use super::open::{Open, Stage};
@@ -8,7 +10,9 @@ use crate::queue::{Hint, Missing, Opened, Session};
 use crate::run::{Fence, RunId};
 
 impl State {
-    pub fn open(&mut self, session: Session, holding: Vec<(RunId, Fence)>, now: Instant) -> Opened {
+    pub fn open(&mut self, session: Session, mut holding: Vec<(RunId, Fence)>, now: Instant) -> Opened {
+        // Of two attempts of one run the later counts.
+        holding.sort_unstable_by_key(|(_, fence)| Reverse(*fence));
         let mut opened = Opened::default();
         let worker = session.worker.clone();
         opened.superseded = self.sessions.live(&worker).filter(|live| live.id != session.id).cloned();
