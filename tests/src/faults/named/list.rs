@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use super::super::finding::Finding;
-use super::{everything, queue, servers, store, workers};
+use super::{everything, network, queue, servers, store, workers};
 use crate::support::Backend;
 
 /// A fault with a name.
@@ -33,6 +33,11 @@ pub fn all() -> &'static [Named] {
         "1" "worker killed" on BOTH: workers::killed;
         "2" "worker paused longer than its lease" on BOTH: workers::paused_long;
         "3" "worker paused shorter than its lease" on BOTH: workers::paused_briefly;
+        "4" "cable of a worker pulled" on BOTH: network::cable_pulled;
+        "5" "worker mute: what it sends is lost" on BOTH: network::mute;
+        "5b" "worker deaf: what it is sent is lost" on BOTH: network::deaf;
+        "6" "resets for 5 s" on BOTH: network::resets;
+        "7" "20 % of packets lost" on BOTH: network::loss;
         "10" "server killed" on BOTH: servers::killed;
         "11" "server told to stop" on BOTH: servers::told_to_stop;
         "18" "Redis killed, its file kept" on SERVICES: queue::killed;

@@ -2,6 +2,7 @@
 
 mod everything;
 mod list;
+mod network;
 mod queue;
 mod servers;
 mod store;
