@@ -1,6 +1,7 @@
 //! An installation to break: MariaDB, Redis, servers, workers, something that asks for runs, and somebody who writes down what is broken.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -274,9 +275,9 @@ impl Plan {
         self
     }
 
-    /// Servers can be reached from namespaces.
-    pub fn open(mut self) -> Self {
-        self.options = self.options.open();
+    /// Servers listen at another address of this host, where namespaces can reach them.
+    pub fn listen(mut self, ip: Ipv4Addr) -> Self {
+        self.options = self.options.listen(ip);
         self
     }
 

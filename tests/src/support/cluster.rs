@@ -243,9 +243,9 @@ impl ClusterOptions {
         self
     }
 
-    /// Servers can be reached from everywhere on this host, also from namespaces.
-    pub fn open(mut self) -> Self {
-        self.server.listen = Some(Ipv4Addr::UNSPECIFIED);
+    /// Servers listen at another address of this host, where namespaces can reach them.
+    pub fn listen(mut self, ip: Ipv4Addr) -> Self {
+        self.server.listen = Some(ip);
         self
     }
 

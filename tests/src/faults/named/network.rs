@@ -11,7 +11,7 @@ use super::super::history::Touched;
 use super::super::moment::Moment;
 use super::super::network::{Fault, Namespace};
 use super::super::workload::Load;
-use crate::support::{Backend, Link};
+use crate::support::Backend;
 
 /// The series that counts the sessions which a server gave up because it heard nothing.
 const SILENT: &str = "marabunta_sessions_ended_total{cause=\"silent\"}";
@@ -20,20 +20,15 @@ const DETECTION: u64 = 16;
 
 /// Workers `w-1`, `w-2` .. in these namespaces and three that are not, all at work.
 async fn busy(backend: Backend, cables: &[Namespace]) -> (Arena, Vec<Load>) {
-    let gateways: Vec<_> = cables.iter().map(Namespace::gateway).collect();
-    let mut plan = Arena::on(backend).open().detour(Box::new(move |link, mut address| {
-        if let Link::ToServer(name, _) = link
-            && let Some(number) = name.strip_prefix("w-").and_then(|number| number.parse::<usize>().ok())
-            && let Some(gateway) = gateways.get(number - 1)
-        {
-            address.set_ip((*gateway).into());
-        }
-        address
-    }));
+    // One address of this host is as good as another, for every namespace.
+    let mut plan = Arena::on(backend).listen(cables[0].gateway());
     for cable in cables {
         plan = plan.witness(|worker| worker.through(cable.launcher()).argument("--insecure"));
     }
-    let mut arena = plan.witnesses(3).start().await;
+    for _ in 0..3 {
+        plan = plan.witness(|worker| worker.argument("--insecure"));
+    }
+    let mut arena = plan.start().await;
     let mix = arena.mix(&Deed::taking(Duration::from_millis(50)));
     let anywhere =
         |durable| arena.shape(&format!("any({ALL})"), durable, &Deed::taking(Duration::from_secs(2)));
