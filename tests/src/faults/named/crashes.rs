@@ -13,7 +13,7 @@ use super::super::finding::Finding;
 use super::super::history::{Submission, Touched};
 use super::super::links::Links;
 use super::super::moment::Moment;
-use super::super::proxy::{Cut, Moment as At, Then, Trap};
+use super::super::proxy::{At, Cut, Then, Trap};
 use super::super::testimony::Word;
 use crate::support::{Backend, Link};
 
@@ -55,8 +55,7 @@ pub async fn between_claim_and_send(backend: Backend) -> Finding {
     let shapes = ["w-1", "w-2", &anywhere]
         .map(|target| [true, false].map(|durable| arena.shape(target, durable, &Deed::default())));
     let runs = arena.burst(shapes.as_flattened(), 12).await;
-    sprung.wait().await;
-    let dead = Moment::now();
+    let dead = sprung.wait().await;
     arena.servers()[0].kill();
     sleep(Duration::from_secs(12)).await;
     arena.servers()[0].restart().await;
@@ -79,8 +78,7 @@ pub async fn between_commit_and_queue(backend: Backend) -> Finding {
     let trap = kills_a_server(&arena, Trap::request(At::Before, REMOVE));
     let mut sprung = links.to_queue(0).trap(trap);
     let fault = arena.history.apply("killed after the commit", [Touched::Server(0)]);
-    sprung.wait().await;
-    let dead = Moment::now();
+    let dead = sprung.wait().await;
     arena.servers()[0].kill();
     sleep(Duration::from_secs(12)).await;
     arena.servers()[0].restart().await;
@@ -111,8 +109,7 @@ async fn pushing(backend: Backend, at: At, what: &str) -> Finding {
     let shapes =
         ["w-1", "w-2"].map(|name| [true, false].map(|durable| arena.shape(name, durable, &Deed::default())));
     let runs = arena.burst(shapes.as_flattened(), 16).await;
-    sprung.wait().await;
-    let dead = Moment::now();
+    let dead = sprung.wait().await;
     arena.servers()[0].kill();
     sleep(Duration::from_secs(5)).await;
     arena.servers()[0].restart().await;

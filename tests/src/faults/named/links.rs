@@ -12,7 +12,7 @@ use super::super::finding::Finding;
 use super::super::history::Touched;
 use super::super::links::Links;
 use super::super::moment::Moment;
-use super::super::proxy::{Cut, Direction, Moment as At, Then, Trap};
+use super::super::proxy::{At, Cut, Direction, Then, Trap};
 use super::super::testimony::Word;
 use crate::support::{Backend, Link};
 

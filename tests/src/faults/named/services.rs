@@ -11,7 +11,7 @@ use super::super::finding::Finding;
 use super::super::history::Touched;
 use super::super::links::Links;
 use super::super::moment::Moment;
-use super::super::proxy::{Cut, Moment as At, Then, Trap};
+use super::super::proxy::{At, Cut, Then, Trap};
 use super::super::testimony::Word;
 use super::super::workload::Load;
 use crate::support::{Backend, Link, eventually, http};
@@ -117,8 +117,8 @@ pub async fn redis_cut_at_a_claim(backend: Backend) -> Finding {
         let mut sprung = [0, 1].map(|at| links.to_queue(at).trap(trap()));
         let fault = arena.history.apply("cut at the answer of a claim", [Touched::Queue]);
         let asked = arena.burst(shapes.as_flattened(), 6).await;
-        futures_util::future::select_all(sprung.iter_mut().map(|one| Box::pin(one.wait()))).await;
-        let cut = Moment::now();
+        let waiting = sprung.iter_mut().map(|one| Box::pin(one.wait()));
+        let (cut, ..) = futures_util::future::select_all(waiting).await;
         links.on(|_| true).iter().for_each(|proxy| proxy.heal());
         arena.history.heal(fault);
         for run in asked.iter().filter(|run| run.run != 0) {
