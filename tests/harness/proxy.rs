@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use marabunta_tests::faults::proxy::{Cut, Direction, Moment, Protocol, Proxy, Then, Trap};
+use marabunta_tests::faults::proxy::{At, Cut, Direction, Protocol, Proxy, Then, Trap};
 use marabunta_tests::support::eventually;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -196,28 +196,25 @@ async fn a_black_hole_takes_connections_and_gives_nothing_until_it_heals() {
 
 #[tokio::test]
 async fn a_trap_springs_once_at_its_moment() {
-    for (moment, heard) in
-        [(Moment::Before, 0), (Moment::Midway, 6), (Moment::After, 13), (Moment::Answered, 13)]
-    {
+    for (at, heard) in [(At::Before, 0), (At::Midway, 6), (At::After, 13), (At::Answered, 13)] {
         let (echo, proxy, mut client) = behind_a_proxy().await;
         let deeds = Arc::new(AtomicU64::new(0));
         let (counter, hears) = (deeds.clone(), echo.heard.clone());
-        let mut sprung =
-            proxy.trap(Trap::request(moment, "COMMIT").then(Then::Cut(Cut::Fin)).deed(move || {
-                counter.fetch_add(1, Ordering::SeqCst);
-                if moment == Moment::Answered {
-                    assert_eq!(hears.load(Ordering::SeqCst), 18, "what is answered was heard");
-                }
-            }));
+        let mut sprung = proxy.trap(Trap::request(at, "COMMIT").then(Then::Cut(Cut::Fin)).deed(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            if at == At::Answered {
+                assert_eq!(hears.load(Ordering::SeqCst), 18, "what is answered was heard");
+            }
+        }));
         say(&mut client, "BEGIN").await;
         assert!(!sprung.is());
         client.write_all(b"now COMMIT it").await.unwrap();
         sprung.wait().await;
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap_or_default();
-        assert_eq!(answer, b"", "nothing comes back: {moment:?}");
+        assert_eq!(answer, b"", "nothing comes back: {at:?}");
         eventually("the server has heard as much as was passed on", async || {
-            ensure!(echo.heard() == 5 + heard, "{moment:?}: {}", echo.heard());
+            ensure!(echo.heard() == 5 + heard, "{at:?}: {}", echo.heard());
             Ok(())
         })
         .await;
@@ -230,10 +227,10 @@ async fn a_trap_springs_once_at_its_moment() {
 #[tokio::test]
 async fn a_trap_can_leave_the_connection_silent_or_as_it_is() {
     let (_echo, proxy, mut client) = behind_a_proxy().await;
-    let mut sprung = proxy.trap(Trap::reply(Moment::Before, "one").then(Then::GoOn));
+    let mut sprung = proxy.trap(Trap::reply(At::Before, "one").then(Then::GoOn));
     say(&mut client, "one").await;
     sprung.wait().await;
-    let mut sprung = proxy.trap(Trap::request(Moment::Answered, "two"));
+    let mut sprung = proxy.trap(Trap::request(At::Answered, "two"));
     client.write_all(b"two").await.unwrap();
     sprung.wait().await;
     client.write_all(b"three").await.unwrap();
@@ -269,7 +266,7 @@ mod real {
         let config =
             redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_millis(500)));
         let shared = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
-        let mut sprung = proxy.trap(Trap::request(Moment::Answered, "key-25").then(Then::Cut(Cut::Fin)));
+        let mut sprung = proxy.trap(Trap::request(At::Answered, "key-25").then(Then::Cut(Cut::Fin)));
         // Polled in this order, and so sent in it.
         let all = (0..50).map(|number| {
             let mut connection = shared.clone();
@@ -295,7 +292,7 @@ mod real {
         sqlx::query("CREATE TABLE t (n INT)").execute(&mut behind).await.unwrap();
         let url = format!("{before}@{}/{name}", proxy.address());
         let mut connection = MySqlConnection::connect(&url).await.unwrap();
-        let mut sprung = proxy.trap(Trap::request(Moment::Answered, "COMMIT").then(Then::Cut(Cut::Rst)));
+        let mut sprung = proxy.trap(Trap::request(At::Answered, "COMMIT").then(Then::Cut(Cut::Rst)));
         let mut transaction = connection.begin().await.unwrap();
         sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *transaction).await.unwrap();
         assert!(!sprung.is());
@@ -317,7 +314,7 @@ mod real {
             what: Some(What::Handler("none".to_owned())),
             ..Default::default()
         };
-        let mut sprung = proxy.trap(Trap::request(Moment::Answered, "web-2").then(Then::Cut(Cut::Rst)));
+        let mut sprung = proxy.trap(Trap::request(At::Answered, "web-2").then(Then::Cut(Cut::Rst)));
         runs.submit(request("web-1")).await.unwrap();
         runs.submit(request("web-2")).await.expect_err("its answer does not come");
         sprung.wait().await;

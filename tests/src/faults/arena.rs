@@ -1,6 +1,7 @@
 //! An installation to break: MariaDB, Redis, servers, workers, something that asks for runs, and somebody who writes down what is broken.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,15 +13,18 @@ use nix::unistd::Pid;
 use prost_types::Timestamp;
 
 use super::checker::Verdict;
+use super::clock::FakeClock;
 use super::deed::Deed;
 use super::evidence::{Evidence, Schedule};
 use super::history::{History, Submission};
+use super::moment::Moment;
 use super::quiet::Quiet;
 use super::records::Records;
-use super::testimony::{Execution, Testimony};
+use super::testimony::{Execution, Testimony, Witness};
 use super::watch::Watch;
 use super::witness::{self, HANDLER};
 use super::workload::{Door, Load, Shape};
+use crate::support::metrics::Metrics;
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
 use crate::support::worker::{Worker, WorkerOptions};
@@ -152,6 +156,29 @@ impl Arena {
         .await
     }
 
+    /// Somebody who testifies as a worker's task would.
+    pub fn witness(&self, worker: &str, run: u128, attempt: u32, op: u64) -> Witness {
+        Witness::new(self.testimony.path(), worker, run, attempt, op)
+    }
+
+    /// What the servers count, all together.
+    pub async fn counted(&self, series: &str) -> f64 {
+        eventually("all servers tell what they count", async || {
+            Ok(Metrics::sum(self.servers()).await?.get(series))
+        })
+        .await
+    }
+
+    /// Waits until the servers have counted more than this, and gives the moment.
+    pub async fn counted_more(&self, series: &str, than: f64) -> Moment {
+        eventually(&format!("{series} is more than {than}"), async || {
+            let counted = Metrics::sum(self.servers()).await?.get(series);
+            ensure!(counted > than, "it is {counted}");
+            Ok(Moment::now())
+        })
+        .await
+    }
+
     pub fn worker(&self, name: &str) -> &Worker {
         self.cluster.worker(name)
     }
@@ -204,13 +231,17 @@ impl Plan {
     }
 
     /// SDK workers `w-1`, `w-2` ..
-    pub fn witnesses(mut self, count: usize) -> Self {
-        for number in 1..=count {
-            let name = format!("w-{number}");
-            let worker = WorkerOptions::witness(&name, self.testimony.path()).label(ALL).slots(self.slots);
-            self.options = self.options.workers([worker]);
-            self.names.push(name);
-        }
+    pub fn witnesses(self, count: usize) -> Self {
+        (0..count).fold(self, |plan, _| plan.witness(|worker| worker))
+    }
+
+    /// One more SDK worker, with something of its own.
+    pub fn witness(mut self, with: impl FnOnce(WorkerOptions) -> WorkerOptions) -> Self {
+        let number = 1 + self.names.iter().filter(|name| name.starts_with("w-")).count();
+        let name = format!("w-{number}");
+        let worker = WorkerOptions::witness(&name, self.testimony.path()).label(ALL).slots(self.slots);
+        self.options = self.options.workers([with(worker)]);
+        self.names.push(name);
         self
     }
 
@@ -241,6 +272,18 @@ impl Plan {
     /// Something may stand on the links.
     pub fn detour(mut self, detour: Detour) -> Self {
         self.options = self.options.detour(detour);
+        self
+    }
+
+    /// Servers listen at another address of this host, where namespaces can reach them.
+    pub fn listen(mut self, ip: Ipv4Addr) -> Self {
+        self.options = self.options.listen(ip);
+        self
+    }
+
+    /// The server at this place sees this clock.
+    pub fn server_clock(mut self, at: usize, clock: &FakeClock) -> Self {
+        self.options = self.options.server_environment(at, clock.environment());
         self
     }
 

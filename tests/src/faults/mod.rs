@@ -25,6 +25,7 @@ pub mod workload;
 
 pub mod clock;
 pub mod disk;
+pub mod links;
 pub mod network;
 pub mod proxy;
 

@@ -75,6 +75,8 @@ impl Namespace {
             ip(&format!("-n {name} link set {end} up"));
         }
         ip(&format!("-n {name} route add default via {gateway}"));
+        // Counts, before any other rule sees the packet.
+        new.iptables("-t mangle -A OUTPUT -o eth0 -p tcp --syn");
         new
     }
 
@@ -109,23 +111,25 @@ impl Namespace {
 
     /// Adds to what befalls packets, until [`heal`](Self::heal).
     pub fn suffer(&self, fault: Fault) {
-        match fault {
-            Fault::Mute => self.iptables("-A OUTPUT -o eth0 -j DROP"),
-            Fault::Deaf => self.iptables("-A INPUT -i eth0 -j DROP"),
+        let both = ["INPUT -i eth0", "OUTPUT -o eth0"];
+        let rules = match fault {
+            Fault::Mute => vec!["OUTPUT -o eth0 -j DROP".to_owned()],
+            Fault::Deaf => vec!["INPUT -i eth0 -j DROP".to_owned()],
             Fault::Reset => {
                 // Not the resets themselves.
-                for way in ["INPUT -i eth0 -p tcp", "OUTPUT -o eth0 -p tcp -m tcp ! --tcp-flags RST RST"] {
-                    self.iptables(&format!("-A {way} -j REJECT --reject-with tcp-reset"));
-                }
+                let reset = |way| {
+                    format!("{way} -p tcp -m tcp ! --tcp-flags RST RST -j REJECT --reject-with tcp-reset")
+                };
+                both.map(reset).into()
             }
             Fault::Loss(share) => {
-                for way in ["INPUT -i eth0", "OUTPUT -o eth0"] {
-                    self.iptables(&format!(
-                        "-A {way} -m statistic --mode random --probability {share} -j DROP"
-                    ));
-                }
+                let lose = |way| format!("{way} -m statistic --mode random --probability {share} -j DROP");
+                both.map(lose).into()
             }
-            Fault::Unreachable(port) => self.iptables(&format!("-A OUTPUT -p tcp --dport {port} -j DROP")),
+            Fault::Unreachable(port) => vec![format!("OUTPUT -p tcp --dport {port} -j DROP")],
+        };
+        for rule in rules {
+            self.iptables(&format!("-A {rule}"));
         }
     }
 
@@ -135,12 +139,20 @@ impl Namespace {
         self.plug();
     }
 
-    fn iptables(&self, arguments: &str) {
+    /// How often programs in it have tried to connect over TCP.
+    pub fn connects(&self) -> u64 {
+        let listed = self.iptables("-t mangle -L OUTPUT -v -x -n");
+        let text = String::from_utf8_lossy(&listed.stdout);
+        let counted = text.lines().nth(2).and_then(|rule| rule.split_whitespace().next()?.parse().ok());
+        counted.expect("its first rule counts them")
+    }
+
+    fn iptables(&self, arguments: &str) -> Output {
         let mut command = Command::new(program::installed("nsenter"));
         command.arg(format!("--net=/run/netns/{}", self.name)).arg(program::installed("iptables"));
         // Another may be changing the same table: wait.
         command.args(["-w", "10"]).args(arguments.split(' '));
-        run(command).unwrap_or_else(|error| panic!("{error:#}"));
+        run(command).unwrap_or_else(|error| panic!("{error:#}"))
     }
 }
 

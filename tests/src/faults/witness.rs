@@ -58,6 +58,9 @@ struct WorkerArgs {
     /// Directory of the testimony
     #[arg(long)]
     testimony: PathBuf,
+    /// The servers may be elsewhere, in plaintext
+    #[arg(long)]
+    insecure: bool,
 }
 
 #[derive(Debug, Args)]
@@ -96,7 +99,8 @@ async fn work(args: WorkerArgs) -> anyhow::Result<u8> {
         .prefetch(args.prefetch)
         .handler(HANDLER, handler);
     for server in args.server {
-        builder = builder.server(connect::Config { server, ..connect::Config::default() });
+        builder =
+            builder.server(connect::Config { server, insecure: args.insecure, ..connect::Config::default() });
     }
     for label in args.label {
         let (key, value) = label.split_once('=').with_context(|| format!("{label:?} is no KEY=VALUE"))?;

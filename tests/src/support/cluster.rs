@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
 use anyhow::Context as _;
@@ -61,6 +61,7 @@ pub struct ClusterOptions {
     own_services: bool,
     roaming: bool,
     detour: Detour,
+    environment: Vec<(usize, Vec<(OsString, OsString)>)>,
 }
 
 impl Cluster {
@@ -75,6 +76,7 @@ impl Cluster {
             own_services: false,
             roaming: false,
             detour: Box::new(|_, address| address),
+            environment: Vec::new(),
         }
     }
 
@@ -241,6 +243,18 @@ impl ClusterOptions {
         self
     }
 
+    /// Servers listen at another address of this host, where namespaces can reach them.
+    pub fn listen(mut self, ip: Ipv4Addr) -> Self {
+        self.server.listen = Some(ip);
+        self
+    }
+
+    /// More variables for the server at this place.
+    pub fn server_environment(mut self, at: usize, environment: Vec<(OsString, OsString)>) -> Self {
+        self.environment.push((at, environment));
+        self
+    }
+
     /// One more argument for every server.
     pub fn server_argument(mut self, argument: impl Into<OsString>) -> Self {
         self.server.arguments.push(argument.into());
@@ -279,6 +293,8 @@ impl ClusterOptions {
         let servers = if self.backend == Backend::Embedded { 1 } else { self.servers };
         for at in 0..servers {
             let mut options = self.server.clone();
+            let own = self.environment.iter().filter(|(of, _)| *of == at);
+            options.environment.extend(own.flat_map(|(_, variables)| variables.clone()));
             if let (Some(database), Some(keys)) = (&cluster.database, &cluster.keys) {
                 let store = redirect(database.url(), |address| detour(&Link::ToStore(at), address));
                 let queue = redirect(keys.url(), |address| detour(&Link::ToQueue(at), address));

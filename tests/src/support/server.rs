@@ -31,7 +31,7 @@ pub struct Options {
     pub environment: Vec<(OsString, OsString)>,
     /// A program and its arguments through which it is started.
     pub launcher: Vec<OsString>,
-    /// The address at which it listens, without TLS, if it is not for this host alone. Every address of this host: 0.0.0.0.
+    /// The address of this host at which it listens, without TLS; loopback unless set.
     pub listen: Option<Ipv4Addr>,
 }
 
@@ -135,10 +135,7 @@ impl Server {
     }
 
     fn reached(&self, port: &Port) -> SocketAddr {
-        match self.options.listen.filter(|ip| !ip.is_unspecified()) {
-            Some(ip) => (ip, port.number()).into(),
-            None => port.address(),
-        }
+        self.options.listen.map_or(port.address(), |ip| (ip, port.number()).into())
     }
 
     fn process(&self) -> MutexGuard<'_, Process> {

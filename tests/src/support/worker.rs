@@ -144,6 +144,10 @@ impl Worker {
         &self.options.name
     }
 
+    pub fn is_running(&self) -> bool {
+        self.process().exited().is_none()
+    }
+
     pub fn pid(&self) -> u32 {
         self.process().pid()
     }

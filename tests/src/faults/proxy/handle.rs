@@ -33,7 +33,7 @@ impl Proxy {
         Self::listen(Ipv4Addr::LOCALHOST.into(), upstream, protocol)
     }
 
-    /// Listens on another address, such as [`Ipv4Addr::UNSPECIFIED`] for those in namespaces.
+    /// Listens on another address, such as the gateway of a namespace.
     pub fn listen(ip: IpAddr, upstream: SocketAddr, protocol: Protocol) -> Self {
         let port = Port::reserve();
         let (sender, rules) = watch::channel(Rules::default());

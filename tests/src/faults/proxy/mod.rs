@@ -21,4 +21,4 @@ mod trap;
 pub use framer::Protocol;
 pub use handle::Proxy;
 pub use rules::{Cut, Direction};
-pub use trap::{Moment, Sprung, Then, Trap};
+pub use trap::{At, Sprung, Then, Trap};

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::framer::{Frame, Framer, Protocol};
 use super::rules::{Cut, Direction, Flow, Rules, Shared};
-use super::trap::{Moment, Then, Trap};
+use super::trap::{At, Then, Trap};
 
 /// As much as is read in one go.
 const CHUNK: usize = 64 * 1024;
@@ -93,10 +93,10 @@ impl<'a> Pump<'a> {
 
     async fn pass(&mut self, frame: Frame, flow: Flow, to: &mut WriteHalf<'_>) -> Result<(), End> {
         let Some(trap) = self.stepped_on(&frame) else { return self.write(&frame.bytes, flow, to).await };
-        let passed = match trap.moment {
-            Moment::Before | Moment::Answered => 0,
-            Moment::Midway => frame.bytes.len() / 2,
-            Moment::After => frame.bytes.len(),
+        let passed = match trap.at {
+            At::Before | At::Answered => 0,
+            At::Midway => frame.bytes.len() / 2,
+            At::After => frame.bytes.len(),
         };
         let (first, rest) = frame.bytes.split_at(passed);
         self.write(first, flow, to).await?;
@@ -116,7 +116,7 @@ impl<'a> Pump<'a> {
             return Some(trap);
         }
         let trap = self.shared.step(self.direction, frame)?;
-        if trap.moment != Moment::Answered {
+        if trap.at != At::Answered {
             return Some(trap);
         }
         let exchange = frame.exchange.expect("what a trap looks for is in something that is answered");

@@ -8,13 +8,14 @@ use tokio::time::timeout;
 
 use super::framer::{Frame, SEAM};
 use super::rules::{Cut, Direction};
+use crate::faults::moment::Moment;
 
 /// Generous: only a test that fails ever waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// When a trap springs, once a frame that holds its bytes has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub enum At {
     /// Before anything of the frame is passed on.
     Before,
     /// With half of the frame passed on.
@@ -39,31 +40,31 @@ pub enum Then {
 pub struct Trap {
     bytes: Vec<u8>,
     direction: Direction,
-    pub(super) moment: Moment,
+    pub(super) at: At,
     then: Then,
     deed: Box<dyn FnOnce() + Send>,
-    sprung: watch::Sender<bool>,
+    sprung: watch::Sender<Option<Moment>>,
 }
 
 impl Trap {
     /// For a request that holds these bytes, such as the hash of a script or the id of a run. Silences the connection and does nothing else.
-    pub fn request(moment: Moment, bytes: impl AsRef<[u8]>) -> Self {
-        Self::new(Direction::Requests, moment, bytes.as_ref())
+    pub fn request(at: At, bytes: impl AsRef<[u8]>) -> Self {
+        Self::new(Direction::Requests, at, bytes.as_ref())
     }
 
     /// For a reply, or a message of a server, that holds these bytes.
-    pub fn reply(moment: Moment, bytes: impl AsRef<[u8]>) -> Self {
-        assert!(moment != Moment::Answered, "a reply is not answered");
-        Self::new(Direction::Replies, moment, bytes.as_ref())
+    pub fn reply(at: At, bytes: impl AsRef<[u8]>) -> Self {
+        assert!(at != At::Answered, "a reply is not answered");
+        Self::new(Direction::Replies, at, bytes.as_ref())
     }
 
-    fn new(direction: Direction, moment: Moment, bytes: &[u8]) -> Self {
+    fn new(direction: Direction, at: At, bytes: &[u8]) -> Self {
         assert!((1..=SEAM).contains(&bytes.len()), "{} bytes: 1 to {SEAM} can be looked for", bytes.len());
-        let sprung = watch::Sender::new(false);
+        let sprung = watch::Sender::new(None);
         Self {
             bytes: bytes.to_owned(),
             direction,
-            moment,
+            at,
             then: Then::Silence,
             deed: Box::new(|| ()),
             sprung,
@@ -91,20 +92,17 @@ impl Trap {
     }
 
     pub(super) fn spring(self) -> Then {
+        let now = Moment::now();
         (self.deed)();
-        self.sprung.send_replace(true);
+        self.sprung.send_replace(Some(now));
         self.then
     }
 }
 
 impl fmt::Debug for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { direction, moment, then, .. } = self;
-        write!(
-            f,
-            "{moment:?} {:?} among the {direction:?}, then {then:?}",
-            self.bytes.escape_ascii().to_string()
-        )
+        let Self { direction, at, then, .. } = self;
+        write!(f, "{at:?} {:?} among the {direction:?}, then {then:?}", self.bytes.escape_ascii().to_string())
     }
 }
 
@@ -112,17 +110,18 @@ impl fmt::Debug for Trap {
 #[derive(Debug)]
 pub struct Sprung {
     what: String,
-    sprung: watch::Receiver<bool>,
+    sprung: watch::Receiver<Option<Moment>>,
 }
 
 impl Sprung {
     pub fn is(&self) -> bool {
-        *self.sprung.borrow()
+        self.sprung.borrow().is_some()
     }
 
-    /// Waits for it, and panics when it does not come or the trap was taken away.
-    pub async fn wait(&mut self) {
-        let sprung = timeout(PATIENCE, self.sprung.wait_for(|sprung| *sprung)).await;
-        assert!(matches!(sprung, Ok(Ok(_))), "the trap did not spring: {}", self.what);
+    /// Waits for it and gives the moment at which it sprang. Panics when it does not come or the trap was taken away.
+    pub async fn wait(&mut self) -> Moment {
+        let sprung = timeout(PATIENCE, self.sprung.wait_for(Option::is_some)).await;
+        let sprung = sprung.ok().and_then(|sprung| *sprung.ok()?);
+        sprung.unwrap_or_else(|| panic!("the trap did not spring: {}", self.what))
     }
 }
