@@ -70,10 +70,10 @@ struct TaskArgs {
     testimony: PathBuf,
 }
 
-/// The configuration of a daemon whose handler [`HANDLER`] is this program.
-pub fn daemon(program: &Path, worker: &str, testimony: &Path) -> String {
+/// The part of a daemon's configuration by which a handler, [`HANDLER`] as a rule, is this program.
+pub fn daemon(handler: &str, program: &Path, worker: &str, testimony: &Path) -> String {
     format!(
-        "[handlers.{HANDLER}]\nstdin = 'payload'\nargv = ['{}', 'task', '--worker', '{worker}', '--testimony', '{}']\n",
+        "[handlers.{handler}]\nstdin = 'payload'\nargv = ['{}', 'task', '--worker', '{worker}', '--testimony', '{}']\n",
         program.display(),
         testimony.display()
     )

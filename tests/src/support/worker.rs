@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::process::Process;
+use super::program;
 use super::scratch::Scratch;
-use super::server::{clean, exit};
+use super::server::{clean_at, exit};
 
 /// How a worker is started. A name alone is one: `"web-1".into()`.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct WorkerOptions {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     program: Program,
+    /// Another build of the daemon than this one.
+    build: Option<PathBuf>,
     server: Option<String>,
 }
 
@@ -44,7 +47,7 @@ impl WorkerOptions {
 
     fn of(name: &str, program: Program) -> Self {
         let name = name.to_owned();
-        Self { name, arguments: Vec::new(), environment: Vec::new(), program, server: None }
+        Self { name, arguments: Vec::new(), environment: Vec::new(), program, build: None, server: None }
     }
 
     pub fn name(&self) -> &str {
@@ -70,6 +73,12 @@ impl WorkerOptions {
     /// One more variable.
     pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Another build of the daemon, such as an earlier version.
+    pub fn build(mut self, program: &Path) -> Self {
+        self.build = Some(program.to_owned());
         self
     }
 
@@ -125,6 +134,11 @@ impl Worker {
         String::from_utf8_lossy(&self.process().stderr()).into_owned()
     }
 
+    /// Whether it has ended, so that it may be started again.
+    pub fn has_exited(&self) -> bool {
+        self.process().exited().is_some()
+    }
+
     /// SIGKILL to the daemon alone; what becomes of its children is its own design.
     pub fn kill(&self) {
         self.process().kill();
@@ -162,10 +176,11 @@ impl Worker {
 }
 
 fn spawn(options: &WorkerOptions, server: &str, directory: &Scratch) -> Process {
-    let mut command = clean(match &options.program {
-        Program::Daemon(_) => "marabunta",
-        Program::Witness(_) => "witness",
-    });
+    let program = match &options.program {
+        Program::Daemon(_) => options.build.clone().unwrap_or_else(|| program::built("marabunta")),
+        Program::Witness(_) => program::built("witness"),
+    };
+    let mut command = clean_at(program);
     command.args(["worker", "--server", server, "--name", &options.name]).args(&options.arguments);
     command.arg("--spool").arg(directory.join("spool")).env("HOME", directory.path());
     match &options.program {
