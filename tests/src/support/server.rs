@@ -1,7 +1,7 @@
 //! `marabunta-server`, the real binary.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use anyhow::ensure;
 
 use super::http;
 use super::port::Port;
-use super::process::Process;
+use super::process::{Process, through};
 use super::program;
 use super::scratch::Scratch;
 
@@ -31,6 +31,10 @@ pub struct Options {
     pub environment: Vec<(OsString, OsString)>,
     /// Another build of it than this one.
     pub program: Option<PathBuf>,
+    /// A program and its arguments through which it is started.
+    pub launcher: Vec<OsString>,
+    /// The address at which it listens, without TLS, if it is not for this host alone. Every address of this host: 0.0.0.0.
+    pub listen: Option<Ipv4Addr>,
 }
 
 impl Server {
@@ -75,11 +79,11 @@ impl Server {
     }
 
     pub fn grpc(&self) -> SocketAddr {
-        self.grpc.address()
+        self.reached(&self.grpc)
     }
 
     pub fn http(&self) -> SocketAddr {
-        self.http.address()
+        self.reached(&self.http)
     }
 
     /// Where an embedded server without `--data` keeps its data.
@@ -127,6 +131,13 @@ impl Server {
         assert_eq!(self.exit().await, 0, "a server that is told to stop exits with 0");
     }
 
+    fn reached(&self, port: &Port) -> SocketAddr {
+        match self.options.listen.filter(|ip| !ip.is_unspecified()) {
+            Some(ip) => (ip, port.number()).into(),
+            None => port.address(),
+        }
+    }
+
     fn process(&self) -> MutexGuard<'_, Process> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -163,12 +174,17 @@ fn spawn(options: &Options, grpc: &Port, http: &Port, directory: &Scratch) -> Pr
     let says = |flag: &str| options.arguments.iter().any(|argument| argument == flag);
     for (flag, port) in [("--grpc", grpc), ("--http", http)] {
         if !says(flag) {
-            command.arg(flag).arg(port.address().to_string());
+            let ip = options.listen.unwrap_or(Ipv4Addr::LOCALHOST);
+            command.arg(flag).arg(format!("{ip}:{}", port.number()));
         }
+    }
+    if options.listen.is_some() {
+        command.arg("--insecure");
     }
     if !says("--data") && !says("--mysql") {
         command.arg("--data").arg(directory.join("data"));
     }
     command.args(&options.arguments).envs(options.environment.iter().cloned()).current_dir(directory.path());
+    let command = through(&options.launcher, command);
     Process::service("marabunta-server", &command, &directory.join("log"))
 }
