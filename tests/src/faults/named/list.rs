@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use super::super::finding::Finding;
-use super::{everything, queue, servers, store, workers};
+use super::{commands, everything, poison, queue, schedules, servers, store, workers, zones};
 use crate::support::Backend;
 
 /// A fault with a name.
@@ -20,6 +20,7 @@ pub struct Named {
 
 const BOTH: &[Backend] = &[Backend::MariaDbRedis, Backend::Embedded];
 const SERVICES: &[Backend] = &[Backend::MariaDbRedis];
+const EMBEDDED: &[Backend] = &[Backend::Embedded];
 
 macro_rules! named {
     ($($number:literal $name:literal on $backends:ident: $run:path;)+) => {
@@ -39,6 +40,12 @@ pub fn all() -> &'static [Named] {
         "19a" "Redis flushed" on SERVICES: queue::flushed;
         "19b" "Redis killed, its file lost" on SERVICES: queue::killed_without_file;
         "23" "database killed" on SERVICES: store::killed;
+        "26" "four servers plan the same ticks" on SERVICES: schedules::raced;
+        "27" "no server while ticks are due" on BOTH: schedules::missed;
+        "29" "clocks put forward and back" on EMBEDDED: zones::changed;
+        "31" "a task kills who runs it" on BOTH: poison::killing;
+        "34" "a task prints without end" on BOTH: commands::flooding;
+        "35" "processes escape and hold the pipe" on BOTH: commands::escaping;
         "40" "everything killed, 20 times" on BOTH: everything::killed_at_random;
         "rolling" "all servers replaced under load" on SERVICES: servers::replaced_one_by_one;
     }
