@@ -55,6 +55,12 @@ struct WorkerArgs {
     prefetch: u32,
     #[arg(long)]
     spool: PathBuf,
+    #[arg(long)]
+    tls_ca: Option<PathBuf>,
+    #[arg(long)]
+    tls_cert: Option<PathBuf>,
+    #[arg(long)]
+    tls_key: Option<PathBuf>,
     /// Directory of the testimony
     #[arg(long)]
     testimony: PathBuf,
@@ -96,7 +102,14 @@ async fn work(args: WorkerArgs) -> anyhow::Result<u8> {
         .prefetch(args.prefetch)
         .handler(HANDLER, handler);
     for server in args.server {
-        builder = builder.server(connect::Config { server, ..connect::Config::default() });
+        let (tls_ca, tls_cert, tls_key) = (args.tls_ca.clone(), args.tls_cert.clone(), args.tls_key.clone());
+        builder = builder.server(connect::Config {
+            server,
+            tls_ca,
+            tls_cert,
+            tls_key,
+            ..connect::Config::default()
+        });
     }
     for label in args.label {
         let (key, value) = label.split_once('=').with_context(|| format!("{label:?} is no KEY=VALUE"))?;

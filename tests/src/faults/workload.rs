@@ -74,12 +74,13 @@ impl Door {
             let endpoint = Channel::from_shared(url.clone()).expect("a server has a URL");
             endpoint.connect_timeout(DEADLINE).connect_lazy()
         };
+        Self::through(servers.iter().map(channel).collect())
+    }
+
+    /// The same by channels that are open already.
+    pub fn through(servers: Vec<Channel>) -> Self {
         let nonce = Uuid::new_v4().simple().to_string();
-        Self {
-            servers: servers.iter().map(channel).collect(),
-            next: AtomicU32::new(1).into(),
-            nonce: nonce.into(),
-        }
+        Self { servers: servers.into(), next: AtomicU32::new(1).into(), nonce: nonce.into() }
     }
 
     /// Asks for `rate` runs a second, the shapes in turn, until it is stopped. `base` is the place of the first shape among all of the arena.

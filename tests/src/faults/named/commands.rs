@@ -77,7 +77,8 @@ pub async fn flooding(backend: Backend) -> Finding {
     finding = finding
         .demand(growth < GROWTH, format!("the memory of {worst} grew by {} MiB", growth >> 10))
         .seen(format!("memory grew by at most {} MiB ({worst})", growth >> 10));
-    for (told, (flood, shape)) in told.iter().zip(floods.iter().zip(&shapes)) {
+    for (told, flood) in told.iter().zip(&floods) {
+        let shape = &evidence.shapes[usize::from(flood.shape)];
         let reason = if shape.timeout.is_some() { Reason::Timeout } else { Reason::Unspecified };
         let record = evidence.records.of(flood.run).map(|record| i32::from(record.reason));
         finding = finding
@@ -120,7 +121,9 @@ pub async fn escaping(backend: Backend) -> Finding {
     let hangs = arena.shape("d-1", true, &leaves(mark + 1, 600_000));
     let shapes = [ends, Shape { timeout: Some(Duration::from_secs(3)), ..hangs }];
     let begun = Moment::now();
-    let runs = arena.burst(&shapes, shapes.len()).await;
+    let mut runs = arena.burst(&shapes, shapes.len()).await;
+    // They are accepted in any order.
+    runs.sort_by_key(|run| run.shape);
     let mut spans = Vec::new();
     for (at, run) in runs.iter().enumerate() {
         let what = format!("the run {at} has ended");

@@ -3,7 +3,9 @@
 use std::pin::Pin;
 
 use super::super::finding::Finding;
-use super::{commands, everything, poison, queue, schedules, servers, store, workers, zones};
+use super::{
+    certificates, commands, everything, poison, queue, schedules, servers, store, versions, workers, zones,
+};
 use crate::support::Backend;
 
 /// A fault with a name.
@@ -46,6 +48,9 @@ pub fn all() -> &'static [Named] {
         "31" "a task kills who runs it" on BOTH: poison::killing;
         "34" "a task prints without end" on BOTH: commands::flooding;
         "35" "processes escape and hold the pipe" on BOTH: commands::escaping;
+        "38" "certificates replaced, and one expired" on BOTH: certificates::replaced;
+        "39a" "workers of the previous version" on BOTH: versions::older_workers;
+        "39b" "servers of the previous version" on BOTH: versions::older_servers;
         "40" "everything killed, 20 times" on BOTH: everything::killed_at_random;
         "rolling" "all servers replaced under load" on SERVICES: servers::replaced_one_by_one;
     }

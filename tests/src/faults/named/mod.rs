@@ -1,5 +1,6 @@
 //! The named faults. Each gets an arena of its own, breaks it in one way, and tells what it found.
 
+mod certificates;
 mod commands;
 mod everything;
 mod list;
@@ -8,6 +9,7 @@ mod queue;
 mod schedules;
 mod servers;
 mod store;
+mod versions;
 mod workers;
 mod zones;
 

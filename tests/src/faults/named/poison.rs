@@ -5,7 +5,7 @@ use std::time::Duration;
 use marabunta_proto::v1::{Reason, RunState};
 use tokio::time::sleep;
 
-use super::super::arena::{ALL, Arena};
+use super::super::arena::Arena;
 use super::super::deed::Deed;
 use super::super::finding::Finding;
 use super::super::history::Touched;
@@ -42,8 +42,8 @@ pub async fn killing(backend: Backend) -> Finding {
         loop {
             for name in arena.names.iter().filter(|name| arena.worker(name).has_exited()) {
                 let fault = arena.history.apply("killed by a task", [Touched::Worker(name.clone())]);
+                // It may be killed again before anybody sees it online.
                 arena.worker(name).restart();
-                arena.cluster.online(name).await;
                 arena.history.heal(fault);
             }
             sleep(Duration::from_millis(100)).await;
@@ -67,8 +67,8 @@ pub async fn killing(backend: Backend) -> Finding {
         .demand(harmed == 0, format!("{harmed} other runs did not end well"));
     let mut waits = Vec::new();
     for one in &poison {
-        let allowed = shapes[usize::from(one.shape - poison[0].shape.min(one.shape))].max_lost;
-        let (most, reason) = match allowed {
+        let shape = &evidence.shapes[usize::from(one.shape)];
+        let (most, reason) = match shape.max_lost {
             Some(0) => (0, Reason::Lost),
             _ => (ALLOWED, Reason::Poison),
         };
@@ -78,16 +78,17 @@ pub async fn killing(backend: Backend) -> Finding {
         finding = finding
             .demand(
                 executions.len() == usize::from(most) + 1 && died,
-                format!("it ran {} times", executions.len()),
+                format!("one on {} ran {} times, {most} losses allowed", shape.target, executions.len()),
             )
-            .demand(told == Some((reason as i32, most + 1)), format!("its reason and losses are {told:?}"));
+            .demand(
+                told == Some((reason as i32, most + 1)),
+                format!("reason and losses of one on {} are {told:?}", shape.target),
+            );
         waits.extend(executions.windows(2).map(|pair| pair[1].start.since(pair[0].end)));
     }
     let longest = waits.iter().max().copied().unwrap_or_default();
-    let well =
-        last.and_then(|last| evidence.all_at_work_after(last, &[format!("{}-1", "w"), "d-1".to_owned()]));
-    finding.recovered("both that it killed work again", well, 10).seen(format!(
-        "{} starts of poison, at most {longest:.1?} apart; {ALL} went on",
-        waits.len() + poison.len()
-    ))
+    let well = last.and_then(|last| evidence.all_at_work_after(last, &["w-1", "d-1"].map(str::to_owned)));
+    finding
+        .recovered("both that it killed work again", well, 10)
+        .seen(format!("{} starts of poison, at most {longest:.1?} apart", waits.len() + poison.len()))
 }
