@@ -39,7 +39,7 @@ scenarios! {
         let lost = submit(&cluster, "any(role=web)", &["--durable"], &journal.until(&gate)).await;
         let victim = until(&cluster, &lost, RunState::Running).await.worker;
         journal.started(&lost, 1).await;
-        cluster.worker(&victim).kill();
+        cluster.worker(&victim).kill_all();
         journal.started(&lost, 2).await;
         for server in cluster.servers() {
             eventually("the queue has one in flight, as each server sees it", async || {

@@ -3,7 +3,7 @@
 mod done;
 mod hints;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +20,10 @@ use uuid::Uuid;
 
 use super::board::{Board, Live};
 use super::event::{Event, Link};
+use super::flapping::Flapping;
 use super::session::HEARTBEAT;
 use super::{ConnectError, Dispatch, Finding, FromWorker, Hello, Started, ToWorker};
-use crate::metrics::{Metrics, PanicIn, SessionEnd};
+use crate::metrics::{Metrics, PanicIn, SessionEnd, SessionRefused};
 use crate::panics::Panics;
 use crate::queue::{Queue, QueueError, Session, SessionId};
 use crate::run::{Fence, Lease, Place, RunId};
@@ -32,6 +33,9 @@ use done::Done;
 const EVENTS: usize = 4096;
 /// How often everything is looked at, whatever the hints said.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// How many sessions are asked for at once what the queue has given them.
+const RECALL: usize = 500;
 
 /// What of dispatch can be set.
 #[derive(Debug, Clone)]
@@ -65,11 +69,17 @@ pub struct Owner {
 #[derive(Default)]
 struct State {
     board: Board,
+    flapping: Flapping,
     reach: HashMap<SessionId, Reach>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     claiming: bool,
-    accepting: bool,
+    /// What is being recorded as accepted.
+    accepting: Vec<(RunId, Fence)>,
     renewing: bool,
+    /// Sessions to which the queue may have given something that never came here: a claim of theirs failed, or it is time to look.
+    doubtful: VecDeque<(Name, SessionId)>,
+    /// It is time to ask for what they were given, instead of claiming.
+    recall: bool,
     accepted: Vec<Started>,
     /// Findings that nobody has taken yet: at most what the sessions were sent.
     found: Vec<Finding>,
@@ -187,6 +197,12 @@ impl Owner {
         outbox: mpsc::Sender<ToWorker>,
         opened: oneshot::Sender<Result<Link, ConnectError>>,
     ) {
+        if self.state.flapping.refuses(&hello.worker, &hello.instance, Instant::now()) {
+            self.metrics.sessions_refused.count(SessionRefused::Flapping);
+            // A caller that has gone needs no answer.
+            opened.send(Err(ConnectError::Flapping(hello.worker))).ok();
+            return;
+        }
         let id = SessionId(Uuid::new_v4());
         let session = Session {
             worker: hello.worker.clone(),
@@ -218,6 +234,9 @@ impl Owner {
         if self.state.claiming {
             return;
         }
+        if std::mem::take(&mut self.state.recall) {
+            return self.recall();
+        }
         let claims = self.state.board.claims();
         if claims.is_empty() {
             return;
@@ -230,12 +249,35 @@ impl Owner {
         }));
     }
 
-    fn accept(&mut self) {
-        if self.state.accepting || self.state.accepted.is_empty() {
+    /// Asks what the queue has given to doubtful sessions. Nothing is claimed meanwhile, so that what the board did not hold before it never came here.
+    fn recall(&mut self) {
+        let count = self.state.doubtful.len().min(RECALL);
+        let mut sessions: Vec<_> = self.state.doubtful.drain(..count).collect();
+        // What a session that has ended was given is settled when its worker comes back, or when its time is over.
+        sessions.retain(|(worker, id)| self.state.board.get(worker, *id).is_some());
+        if sessions.is_empty() {
             return;
         }
-        self.state.accepting = true;
+        let mut known: HashSet<_> = self.state.accepting.iter().copied().collect();
+        known.extend(self.state.accepted.iter().map(|one| (one.run, one.fence)));
+        for (worker, id) in &sessions {
+            let live = self.state.board.get(worker, *id);
+            known.extend(live.into_iter().flat_map(|live| pairs(&live.holding())));
+        }
+        self.state.claiming = true;
+        let (queue, panics) = self.asking();
+        self.state.jobs.push(Box::pin(async move {
+            let given = asked(&panics, queue.unaccepted(sessions.clone())).await;
+            Done::Recalled { sessions, known, given }
+        }));
+    }
+
+    fn accept(&mut self) {
+        if !self.state.accepting.is_empty() || self.state.accepted.is_empty() {
+            return;
+        }
         let started = std::mem::take(&mut self.state.accepted);
+        self.state.accepting = started.iter().map(|one| (one.run, one.fence)).collect();
         let (queue, panics) = self.asking();
         self.state.jobs.push(Box::pin(async move {
             let counted =
@@ -259,6 +301,9 @@ impl Owner {
     }
 
     fn sweep(&mut self) {
+        if self.state.doubtful.is_empty() {
+            self.state.doubtful = self.state.board.sessions().map(key).collect();
+        }
         let (queue, panics) = self.asking();
         self.state
             .jobs
@@ -266,9 +311,11 @@ impl Owner {
     }
 
     fn on_tick(&mut self, now: Instant) {
+        self.state.flapping.tick(now);
         for place in std::mem::take(&mut self.state.failed) {
             self.state.board.ready(place);
         }
+        self.state.recall = !self.state.doubtful.is_empty();
         for (worker, lease) in self.state.board.unaccepted(now) {
             warn!(%worker, run = %lease.run, "not accepted in time");
             self.state.found.push(Finding::Unaccepted {
@@ -319,6 +366,7 @@ impl Owner {
     /// Takes a session off and gives it its grace in the queue.
     fn close(&mut self, worker: &Name, session: SessionId, cause: SessionEnd) {
         if self.forget(worker, session, cause) {
+            self.state.flapping.left(worker);
             self.close_in_queue(worker, session);
         }
     }
@@ -329,6 +377,13 @@ impl Owner {
             let closed = asked(&panics, queue.close(worker.clone(), session)).await;
             Done::Closed { worker, closed }
         }));
+    }
+
+    /// Another daemon of this name has taken over from the one that had it.
+    fn swapped(&mut self, worker: &Name, instance: &str) {
+        if self.state.flapping.swapped(worker, instance, Instant::now()) {
+            error!(%worker, "daemons of this name take over from each other all the time: the latest stays; is a host cloned?");
+        }
     }
 
     /// Takes a session off without a word to the queue.

@@ -57,6 +57,12 @@ pub trait Queue: Send + Sync + 'static {
     /// again, if the session it was given to is live.
     async fn accept(&self, runs: Vec<(RunId, Fence)>) -> Result<Vec<bool>, QueueError>;
 
+    /// What was given to these sessions and was not accepted, of each: what a claim took whose answer never came is among it.
+    async fn unaccepted(
+        &self,
+        sessions: Vec<(Name, SessionId)>,
+    ) -> Result<Vec<Vec<(RunId, Fence)>>, QueueError>;
+
     /// What the queue knows of these runs; `None` for one that is not open here.
     async fn look(&self, runs: Vec<RunId>) -> Result<Vec<Option<Record>>, QueueError>;
 

@@ -1,6 +1,7 @@
 //! The connection to a database.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Transaction};
 use thiserror::Error;
+use tokio::time::timeout;
 
 use super::clock::SteadyClock;
 use super::dialect::Dialect;
 use super::retry::Failure;
-use super::sql::{Reader, Statement};
+use super::sql::{Reader, Statement, late, patiently};
 use super::{StoreError, migrate};
 use crate::panics::Panics;
 
@@ -196,8 +198,32 @@ impl Store {
     }
 
     /// A transaction to write with; rolled back when dropped.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Any>, Failure> {
-        Ok(self.0.writers.begin_with(self.0.dialect.begin()).await?)
+    pub(super) async fn begin(&self) -> Result<Writing, Failure> {
+        Ok(Writing(patiently(self.0.writers.begin_with(self.0.dialect.begin())).await?))
+    }
+}
+
+/// A transaction to write with; rolled back when dropped.
+pub(super) struct Writing(Transaction<'static, Any>);
+
+impl Writing {
+    /// An error does not say that nothing was committed.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        patiently(self.0.commit()).await
+    }
+}
+
+impl Deref for Writing {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.0
     }
 }
 
@@ -206,6 +232,9 @@ impl fmt::Debug for Store {
         f.debug_struct("Store").field("dialect", &self.0.dialect).finish_non_exhaustive()
     }
 }
+
+/// How long a connection that comes back into the pool may take to answer.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 fn pool(dialect: Dialect, connections: u32) -> AnyPoolOptions {
     AnyPoolOptions::new()
@@ -218,6 +247,13 @@ fn pool(dialect: Dialect, connections: u32) -> AnyPoolOptions {
                 if meta.idle_for > Duration::from_secs(1) {
                     connection.ping().await?;
                 }
+                Ok(true)
+            })
+        })
+        // What was given up half-way may never answer, and would keep its place in the pool.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                timeout(GOODBYE, connection.ping()).await.unwrap_or_else(|_| Err(late(GOODBYE)))?;
                 Ok(true)
             })
         })

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
-use sqlx::{Any, AnyConnection, Transaction};
 
 use super::columns::read_id;
+use super::database::Writing;
 use super::payloads::keep;
 use super::retry::{Failure, Retry};
 use super::sql::{LIST, Reader, Statement};
@@ -39,7 +40,7 @@ pub struct PlanBatch {
     pub tasks: Vec<PlanTask>,
     /// Rows without a proper id, and what is wrong with them.
     pub(super) nameless: Vec<(String, String)>,
-    pub(super) transaction: Transaction<'static, Any>,
+    pub(super) transaction: Writing,
 }
 
 /// A task to plan.
@@ -156,11 +157,7 @@ impl Store {
         self.batch(transaction, rows).await
     }
 
-    async fn batch(
-        &self,
-        mut transaction: Transaction<'static, Any>,
-        rows: Vec<TaskRow>,
-    ) -> Result<PlanBatch, Failure> {
+    async fn batch(&self, mut transaction: Writing, rows: Vec<TaskRow>) -> Result<PlanBatch, Failure> {
         let now = self.now_in(&mut transaction).await?;
         let payloads = travelling(&mut transaction, now, &rows).await?;
         let mut ahead = ahead(&mut transaction, now, &rows).await?;

@@ -1,8 +1,13 @@
 //! Workers: `marabunta worker`, the real daemon, and `witness worker`, which is made of the SDK and costs little.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::process::{Process, through};
 use super::program;
@@ -118,7 +123,8 @@ impl From<&str> for WorkerOptions {
     }
 }
 
-/// A worker. On drop it is killed with its process group; if the test is failing, the end of its log is shown.
+/// A worker. On drop it is killed with its process group, and what its supervisors run ends when they find their directory removed; if the
+/// test is failing, the end of its log is shown.
 #[derive(Debug)]
 pub struct Worker {
     process: Mutex<Process>,
@@ -162,9 +168,42 @@ impl Worker {
         self.process().exited().is_some()
     }
 
-    /// SIGKILL to the daemon alone; what becomes of its children is its own design.
+    /// SIGKILL to the daemon alone: its supervisors go on with what it runs.
     pub fn kill(&self) {
         self.process().kill();
+    }
+
+    /// SIGKILL to the daemon, its supervisors and all that they run: what a host that loses power does.
+    pub fn kill_all(&self) {
+        let marks: Vec<Vec<u8>> = self.supervisors().into_iter().filter_map(mark).collect();
+        self.kill();
+        // Supervisors are the first to be found: parents have lower numbers. Once they are dead, nobody is spared or reported.
+        while let Some(pid) = pids().find(|pid| mark(*pid).is_some_and(|mark| marks.contains(&mark))) {
+            match kill(Pid::from_raw(pid), Signal::SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => panic!("failed to kill process {pid}: {error}"),
+            }
+        }
+    }
+
+    /// The processes through which it runs commands, idle ones too.
+    pub fn supervisors(&self) -> Vec<i32> {
+        let spool = self.options.spool.clone().unwrap_or_else(|| self.directory.join("spool"));
+        let doors = spool.join("supervisors");
+        let is_ours = |pid: &i32| {
+            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut arguments = arguments.split(|byte| *byte == 0);
+            arguments.nth(1) == Some(b"supervise")
+                && arguments.nth(1) == Some(doors.as_os_str().as_encoded_bytes())
+        };
+        pids().filter(is_ours).collect()
+    }
+
+    /// SIGKILL to its supervisors alone.
+    pub fn kill_supervisors(&self) {
+        for pid in self.supervisors() {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it was just there");
+        }
     }
 
     /// SIGTERM: an ordered drain. [`exit`](Self::exit) waits for its end.
@@ -196,6 +235,18 @@ impl Worker {
     fn process(&self) -> MutexGuard<'_, Process> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").expect("Linux has /proc").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// By which a supervisor and what it runs can be told.
+fn mark(pid: i32) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut variables = environment.split(|byte| *byte == 0);
+    variables.find(|variable| variable.starts_with(b"MARABUNTA_TREE=")).map(<[u8]>::to_vec)
 }
 
 fn spawn(options: &WorkerOptions, server: &str, directory: &Scratch) -> Process {

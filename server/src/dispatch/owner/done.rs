@@ -1,5 +1,7 @@
 //! What calls of the queue brought back to the owner.
 
+use std::collections::HashSet;
+
 use marabunta_proto::name::Name;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -11,7 +13,7 @@ use crate::dispatch::assign::assignments;
 use crate::dispatch::board::Brought;
 use crate::metrics::SessionEnd;
 use crate::queue::{Claim, Claimed, Opened, QueueError, Record, Session, SessionId};
-use crate::run::{Lease, Place};
+use crate::run::{Fence, Lease, Place, RunId};
 
 pub(super) enum Done {
     Opened {
@@ -30,6 +32,12 @@ pub(super) enum Done {
     Claimed {
         claims: Vec<Claim>,
         claimed: Result<Vec<Claimed>, QueueError>,
+    },
+    /// What the queue has given to doubtful sessions, and what was known before.
+    Recalled {
+        sessions: Vec<(Name, SessionId)>,
+        known: HashSet<(RunId, Fence)>,
+        given: Result<Vec<Vec<(RunId, Fence)>>, QueueError>,
     },
     Accepted {
         started: Vec<Started>,
@@ -63,10 +71,14 @@ impl Owner {
                 }
             },
             Done::Reopened { session, holding, found } => match found {
-                Ok(found) => self.compared(&session.worker, session.id, &holding, found),
+                Ok(found) => {
+                    self.state.board.reopened(&session.worker);
+                    self.compared(&session.worker, session.id, &holding, found);
+                }
                 Err(error) => Self::failed("open a session again", &error),
             },
             Done::Claimed { claims, claimed } => self.claimed(claims, claimed),
+            Done::Recalled { sessions, known, given } => self.recalled(sessions, &known, given),
             Done::Accepted { started, counted } => self.counted(started, counted),
             Done::Renewed { sessions, alive } => self.renewed(sessions, alive),
             Done::Rivals { sessions, live } => self.rivals(sessions, live),
@@ -92,6 +104,9 @@ impl Owner {
         let (worker, id) = (session.worker.clone(), session.id);
         let welcome = ToWorker::Welcome { session: id.to_string(), server: session.server.clone() };
         let instance = session.instance.clone();
+        if found.superseded.as_ref().is_some_and(|former| former.instance != instance) {
+            self.swapped(&worker, &instance);
+        }
         let former = self.state.board.open(
             session,
             hello.labels,
@@ -162,10 +177,19 @@ impl Owner {
     fn claimed(&mut self, claims: Vec<Claim>, claimed: Result<Vec<Claimed>, QueueError>) {
         self.state.claiming = false;
         let mut claimed = match claimed {
-            Ok(claimed) => claimed.into_iter().map(Some).collect(),
+            Ok(claimed) => {
+                let unknown = claims.iter().zip(&claimed).filter(|(_, claimed)| claimed.unknown);
+                let unknown = unknown.map(|(claim, _)| (claim.worker.clone(), claim.session));
+                self.find_rivals(unknown.collect());
+                claimed.into_iter().map(Some).collect()
+            }
             Err(error) => {
                 Self::failed("claim", &error);
                 self.state.failed.extend(claims.iter().map(|claim| claim.place.clone()));
+                for claim in &claims {
+                    // It may have been carried out all the same.
+                    self.state.doubtful.push_front((claim.worker.clone(), claim.session));
+                }
                 Vec::new()
             }
         }
@@ -190,8 +214,32 @@ impl Owner {
         }
     }
 
+    /// What never came here goes back.
+    fn recalled(
+        &mut self,
+        sessions: Vec<(Name, SessionId)>,
+        known: &HashSet<(RunId, Fence)>,
+        given: Result<Vec<Vec<(RunId, Fence)>>, QueueError>,
+    ) {
+        self.state.claiming = false;
+        match given {
+            Ok(given) => {
+                for ((worker, _), given) in sessions.into_iter().zip(given) {
+                    for (run, fence) in given.into_iter().filter(|one| !known.contains(one)) {
+                        warn!(%worker, %run, "claimed, but the answer never came");
+                        self.state.found.push(Finding::Unaccepted { worker: worker.clone(), run, fence });
+                    }
+                }
+            }
+            Err(error) => {
+                Self::failed("ask what was claimed", &error);
+                self.state.doubtful.extend(sessions);
+            }
+        }
+    }
+
     fn counted(&mut self, started: Vec<Started>, counted: Result<Vec<bool>, QueueError>) {
-        self.state.accepting = false;
+        self.state.accepting.clear();
         match counted {
             Ok(counted) => {
                 let started =
@@ -214,22 +262,23 @@ impl Owner {
         match alive {
             Ok(alive) => {
                 let lost = sessions.into_iter().zip(alive).filter_map(|(key, alive)| (!alive).then_some(key));
-                let lost: Vec<_> = lost.collect();
-                if lost.is_empty() {
-                    return;
-                }
-                let (queue, panics) = self.asking();
-                self.state.jobs.push(Box::pin(async move {
-                    let live = asked(
-                        &panics,
-                        queue.sessions(lost.iter().map(|(worker, _)| worker.clone()).collect()),
-                    )
-                    .await;
-                    Done::Rivals { sessions: lost, live }
-                }));
+                self.find_rivals(lost.collect());
             }
             Err(error) => Self::failed("renew sessions", &error),
         }
+    }
+
+    /// Asks who is live for workers whose sessions the queue does not know.
+    fn find_rivals(&mut self, lost: Vec<(Name, SessionId)>) {
+        if lost.is_empty() {
+            return;
+        }
+        let (queue, panics) = self.asking();
+        self.state.jobs.push(Box::pin(async move {
+            let names = lost.iter().map(|(worker, _)| worker.clone()).collect();
+            let live = asked(&panics, queue.sessions(names)).await;
+            Done::Rivals { sessions: lost, live }
+        }));
     }
 
     fn rivals(&mut self, sessions: Vec<(Name, SessionId)>, live: Result<Vec<Option<Session>>, QueueError>) {
@@ -239,9 +288,11 @@ impl Owner {
         };
         for ((worker, session), live) in sessions.into_iter().zip(live) {
             match live {
-                Some(live) if live.id == session => {}
-                Some(live) => self.superseded(&worker, session, &live.server, &live.instance),
-                None => self.reopen(&worker, session),
+                Some(live) if live.id != session => {
+                    self.superseded(&worker, session, &live.server, &live.instance)
+                }
+                // Known to some shards is not known to all.
+                Some(_) | None => self.reopen(&worker, session),
             }
         }
     }

@@ -5,8 +5,12 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
-use crate::queue::Limits;
 use crate::queue::embedded::Embedded;
+use crate::queue::{Entry, Limits};
+use crate::run::{Priority, RunId};
+use deaf::Deaf;
+
+mod deaf;
 
 /// An owner at work on an embedded queue.
 struct Bench {
@@ -15,19 +19,22 @@ struct Bench {
     stop: CancellationToken,
     owner: JoinHandle<()>,
     _started: mpsc::Receiver<Vec<Started>>,
-    _findings: mpsc::Receiver<Vec<Finding>>,
+    findings: mpsc::Receiver<Vec<Finding>>,
 }
 
 impl Bench {
     fn new(session_age: Duration) -> Self {
+        Self::on(Arc::new(Embedded::new(Limits::default())), session_age)
+    }
+
+    fn on(queue: Arc<dyn Queue>, session_age: Duration) -> Self {
         let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
-        let queue: Arc<dyn Queue> = Arc::new(Embedded::new(Limits::default()));
-        let ((started, _started), (findings, _findings)) = (mpsc::channel(8), mpsc::channel(8));
+        let ((started, _started), (findings_in, findings)) = (mpsc::channel(8), mpsc::channel(8));
         let options = Options { server: "server-1".into(), session_age };
         let (owner, dispatch) =
-            Owner::new(queue, options, metrics.clone(), &TaskTracker::new(), started, findings);
+            Owner::new(queue, options, metrics.clone(), &TaskTracker::new(), started, findings_in);
         let owner = tokio::spawn(owner.run(stop.clone(), Duration::ZERO));
-        Self { dispatch, metrics, stop, owner, _started, _findings }
+        Self { dispatch, metrics, stop, owner, _started, findings }
     }
 
     async fn connect<S>(&self, worker: &str, said: S) -> ReceiverStream<ToWorker>
@@ -82,4 +89,32 @@ async fn an_owner_that_panics_begins_anew_and_its_worker_can_come_back() {
     }
     bench.stop.cancel();
     bench.owner.await.expect("it stops when it is told to");
+}
+
+#[tokio::test]
+async fn what_was_claimed_and_never_heard_of_goes_back() {
+    let queue = Arc::new(Deaf { queue: Embedded::new(Limits::default()), next: true.into() });
+    let mut bench = Bench::on(queue.clone(), Duration::from_secs(3600));
+    let (_mouth, said) = mpsc::channel(1);
+    let mut messages = bench.connect("web-1", ReceiverStream::new(said)).await;
+    let place = Place::Worker("web-1".parse().unwrap());
+    let run = RunId::new(crate::clock::wall(), 0);
+    let entry = Entry {
+        run,
+        place,
+        priority: Priority::Normal,
+        delay: Duration::ZERO,
+        expires: None,
+        overlap: None,
+        key: None,
+        body: "unread".into(),
+    };
+    queue.enqueue(vec![entry]).await.unwrap();
+    let found = tokio::select! {
+        found = bench.findings.recv() => found.unwrap(),
+        message = messages.next() => panic!("{message:?}"),
+    };
+    let [Finding::Unaccepted { run: back, fence, .. }] = &found[..] else { panic!("{found:?}") };
+    let record = queue.look(vec![run]).await.unwrap().remove(0).unwrap();
+    assert_eq!((*back, Some(*fence)), (run, record.fence));
 }

@@ -12,10 +12,10 @@ use marabunta_proto::name::Name;
 
 impl State {
     pub fn claim(&mut self, claim: &Claim, now: Instant) -> Claimed {
-        let mut claimed = Claimed::default();
         if !self.sessions.is_live(&claim.worker, claim.session) {
-            return claimed;
+            return Claimed { unknown: true, ..Claimed::default() };
         }
+        let mut claimed = Claimed::default();
         while claimed.deliveries.len() < claim.max as usize {
             let Some((_, _, run)) = self.ready.get(&claim.place).and_then(|place| place.first().copied())
             else {
@@ -40,6 +40,15 @@ impl State {
         let delivery = Delivery { run, fence, attempt: open.attempt, body: open.entry.body.clone() };
         self.settle_in(open, Stage::InFlight { accepted: false });
         Some(delivery)
+    }
+
+    pub fn unaccepted(&self, session: &(Name, SessionId)) -> Vec<(RunId, Fence)> {
+        let given = self.in_flight.get(&session.0).into_iter().flatten().map(|run| (run, &self.runs[run]));
+        given
+            .filter(|(_, open)| matches!(open.stage, Stage::InFlight { accepted: false }))
+            .filter(|(_, open)| open.holder.as_ref() == Some(session))
+            .filter_map(|(run, open)| Some((*run, open.fence?)))
+            .collect()
     }
 
     pub fn accept(&mut self, run: RunId, fence: Fence) -> bool {

@@ -86,6 +86,13 @@ impl Queue for Embedded {
         Ok(self.with(|state, _| runs.into_iter().map(|(run, fence)| state.accept(run, fence)).collect()))
     }
 
+    async fn unaccepted(
+        &self,
+        sessions: Vec<(Name, SessionId)>,
+    ) -> Result<Vec<Vec<(RunId, Fence)>>, QueueError> {
+        Ok(self.with(|state, _| sessions.iter().map(|session| state.unaccepted(session)).collect()))
+    }
+
     async fn look(&self, runs: Vec<RunId>) -> Result<Vec<Option<Record>>, QueueError> {
         Ok(self.with(|state, now| {
             runs.iter().map(|run| state.runs.get(run).map(|open| state.record(open, now))).collect()
