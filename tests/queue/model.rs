@@ -109,6 +109,7 @@ impl Model {
                 assert!(self.ended.insert(delivery.run), "it ends once: {delivery:?}");
                 self.open.remove(&delivery.run);
             }
+            Settled::Already => panic!("nothing goes back by its end: {delivery:?}"),
             Settled::Stale => assert!(!latest, "the latest attempt counts: {delivery:?}"),
             Settled::Unknown => assert!(self.ended.contains(&delivery.run), "it is lost: {delivery:?}"),
         }

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use super::super::finding::Finding;
-use super::{everything, queue, servers, store, workers};
+use super::{everything, forgotten, queue, servers, store, workers};
 use crate::support::Backend;
 
 /// A fault with a name.
@@ -38,6 +38,7 @@ pub fn all() -> &'static [Named] {
         "18" "Redis killed, its file kept" on SERVICES: queue::killed;
         "19a" "Redis flushed" on SERVICES: queue::flushed;
         "19b" "Redis killed, its file lost" on SERVICES: queue::killed_without_file;
+        "19c" "Redis flushed, 100,000 runs open" on SERVICES: forgotten::with_100_000_open;
         "23" "database killed" on SERVICES: store::killed;
         "40" "everything killed, 20 times" on BOTH: everything::killed_at_random;
         "rolling" "all servers replaced under load" on SERVICES: servers::replaced_one_by_one;
