@@ -43,6 +43,19 @@ contract! {
         assert_eq!(taken, runs);
     }
 
+    async fn a_claim_says_when_the_session_is_not_known_and_takes_nothing(bench) {
+        let session = bench.connect("web-1").await;
+        bench.enqueue(bench.entry("web-1")).await;
+        let stranger = marabunta_server::queue::Session {
+            id: marabunta_server::queue::SessionId(uuid::Uuid::new_v4()),
+            ..session.clone()
+        };
+        let nothing = bench.claim(&stranger, "web-1", 1).await;
+        assert_eq!((nothing.unknown, nothing.deliveries.len()), (true, 0));
+        let taken = bench.claim(&session, "web-1", 1).await;
+        assert_eq!((taken.unknown, taken.deliveries.len()), (false, 1));
+    }
+
     async fn a_claimed_run_is_in_flight_and_no_longer_ready(bench) {
         let session = bench.connect("web-1").await;
         let delivery = bench.deliver(&session).await;

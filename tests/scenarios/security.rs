@@ -15,7 +15,7 @@ use marabunta_tests::support::worker::{Worker, WorkerOptions};
 fn server(arguments: &[(&str, &PathBuf)]) -> Server {
     let arguments =
         arguments.iter().flat_map(|(flag, path)| [OsString::from(flag), path.as_os_str().to_owned()]);
-    Server::launch(Options { arguments: arguments.collect(), environment: Vec::new() })
+    Server::launch(Options { arguments: arguments.collect(), ..Options::default() })
 }
 
 /// `https://localhost:PORT`
@@ -246,7 +246,7 @@ async fn what_would_be_unsafe_or_contradictory_does_not_start() {
     ];
     for (arguments, word) in table {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
-        let refused = Server::launch(Options { arguments, environment: Vec::new() });
+        let refused = Server::launch(Options { arguments, ..Options::default() });
         let code = refused.exit().await;
         assert!(code == 1 || code == 2, "exit code {code}: {}", refused.log());
         assert!(refused.log().contains(word), "no {word:?} in {}", refused.log());

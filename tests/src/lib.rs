@@ -8,4 +8,5 @@
 //! everything.
 
 pub mod faults;
+pub mod fleet;
 pub mod support;

@@ -89,6 +89,11 @@ impl Board {
         self.live.values()
     }
 
+    /// The queue knows this worker's session again: hints of the time when it did not were in vain.
+    pub fn reopened(&mut self, worker: &Name) {
+        self.places.again(worker);
+    }
+
     /// There may be work in this place.
     pub fn ready(&mut self, place: Place) {
         let live = &self.live;
@@ -167,7 +172,7 @@ impl Board {
 
     /// What the claim brought, if it brought anything. `None`: the call failed, and what it may have taken is asked for.
     pub fn claimed(&mut self, claim: &Claim, claimed: Option<Claimed>, now: Instant) -> Option<Brought> {
-        let Claimed { deliveries, more } = claimed.unwrap_or_default();
+        let Claimed { deliveries, more, unknown: _ } = claimed.unwrap_or_default();
         if more {
             self.ready(claim.place.clone());
         }

@@ -5,18 +5,22 @@ use std::time::Duration;
 
 use marabunta_proto::duration;
 use tokio::sync::{Mutex, mpsc};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::dispatch::Finding;
 use crate::metrics::{PanicIn, Reconciled};
 use crate::queue::{Phase, Record, Restored, Silent};
-use crate::run::{AttemptEnd, Place, Run};
+use crate::run::{AttemptEnd, Place, Run, State};
 use crate::settle::{End, Settler, Verdict, Witness};
 
-/// How often silent sessions are looked for.
-const EVERY: Duration = Duration::from_secs(2);
+/// How often silent sessions are looked for. It adds to the 8 s after which a dead worker's runs are given to others, who are to have them
+/// within 10 s.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long the store may take to say what has ended. Without it, what is lost is given to others all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Ends what is lost until `stop`. A run that names its worker waits for it up to `lost_after`, since nobody else may run it.
 pub async fn run(
@@ -119,6 +123,7 @@ async fn remember(
         attempt,
         fence: Some(fence),
         held: Some(worker),
+        unsure: false,
         missed: false,
     };
     if let Err(error) = settler.queue.restore(vec![restored]).await {
@@ -140,11 +145,27 @@ fn end(record: &Record, error: &str, by: Witness) -> Option<End> {
     })
 }
 
+/// Without those that the store knows to have ended: a queue that was rebuilt while their end was on its way to the store has them once more.
+async fn still_open(settler: &Settler, ends: Vec<End>) -> Vec<End> {
+    let states = timeout(PATIENCE, settler.store.states(ends.iter().map(|end| end.run).collect())).await;
+    let Ok(Ok(states)) = states else { return ends };
+    let mut open = Vec::with_capacity(ends.len());
+    for (end, state) in ends.into_iter().zip(states) {
+        if state.is_some_and(State::is_final) {
+            settler.drop_ended(end.run).await;
+        } else {
+            open.push(end);
+        }
+    }
+    open
+}
+
 /// Answers those that could not be settled.
 async fn settle(settler: &Settler, ends: Vec<End>) -> Vec<End> {
     if ends.is_empty() {
         return ends;
     }
+    let ends = still_open(settler, ends).await;
     let (count, end) = (ends.len(), |ends| settler.end(ends));
     let verdicts = settler.metrics.panics.each(PanicIn::Reaper, ends.clone(), end).await;
     let retry = ends.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict == Some(Verdict::Retry));

@@ -10,6 +10,9 @@
 //!
 //! The [`checker`] believes nobody whom it judges: it holds what the tasks themselves wrote down ([`testimony`]) against what was asked and
 //! broken ([`history`]) and what stands in the tables when all is quiet ([`records`]). All times are read from one clock ([`moment`]).
+//!
+//! What processes and signals cannot break is broken by a [`proxy`] on a link, a [`network`] of namespaces, a [`clock`] that jumps and a
+//! [`disk`] that is full.
 
 pub mod moment;
 
@@ -19,6 +22,11 @@ pub mod witness;
 
 pub mod history;
 pub mod workload;
+
+pub mod clock;
+pub mod disk;
+pub mod network;
+pub mod proxy;
 
 pub mod arena;
 pub mod quiet;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::process::Process;
+use super::process::{Process, through};
 use super::scratch::Scratch;
 use super::server::{clean, exit};
 
@@ -16,6 +16,8 @@ pub struct WorkerOptions {
     environment: Vec<(OsString, OsString)>,
     program: Program,
     server: Option<String>,
+    launcher: Vec<OsString>,
+    spool: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,7 +46,15 @@ impl WorkerOptions {
 
     fn of(name: &str, program: Program) -> Self {
         let name = name.to_owned();
-        Self { name, arguments: Vec::new(), environment: Vec::new(), program, server: None }
+        Self {
+            name,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            program,
+            server: None,
+            launcher: Vec::new(),
+            spool: None,
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -70,6 +80,18 @@ impl WorkerOptions {
     /// One more variable.
     pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it through a program with these arguments.
+    pub fn through(mut self, launcher: Vec<OsString>) -> Self {
+        self.launcher = launcher;
+        self
+    }
+
+    /// A directory for its spool, instead of one of its own.
+    pub fn spool(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.spool = Some(directory.into());
         self
     }
 
@@ -167,11 +189,13 @@ fn spawn(options: &WorkerOptions, server: &str, directory: &Scratch) -> Process 
         Program::Witness(_) => "witness",
     });
     command.args(["worker", "--server", server, "--name", &options.name]).args(&options.arguments);
-    command.arg("--spool").arg(directory.join("spool")).env("HOME", directory.path());
+    let spool = options.spool.clone().unwrap_or_else(|| directory.join("spool"));
+    command.arg("--spool").arg(spool).env("HOME", directory.path());
     match &options.program {
         Program::Daemon(toml) => command.arg("--config").arg(directory.write("worker.toml", toml)),
         Program::Witness(testimony) => command.arg("--testimony").arg(testimony),
     };
     command.envs(options.environment.iter().cloned()).current_dir(directory.path());
+    let command = through(&options.launcher, command);
     Process::service(&format!("worker {}", options.name), &command, &directory.join("log"))
 }

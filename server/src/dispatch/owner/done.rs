@@ -71,7 +71,10 @@ impl Owner {
                 }
             },
             Done::Reopened { session, holding, found } => match found {
-                Ok(found) => self.compared(&session.worker, session.id, &holding, found),
+                Ok(found) => {
+                    self.state.board.reopened(&session.worker);
+                    self.compared(&session.worker, session.id, &holding, found);
+                }
                 Err(error) => Self::failed("open a session again", &error),
             },
             Done::Claimed { claims, claimed } => self.claimed(claims, claimed),
@@ -101,6 +104,9 @@ impl Owner {
         let (worker, id) = (session.worker.clone(), session.id);
         let welcome = ToWorker::Welcome { session: id.to_string(), server: session.server.clone() };
         let instance = session.instance.clone();
+        if found.superseded.as_ref().is_some_and(|former| former.instance != instance) {
+            self.swapped(&worker, &instance);
+        }
         let former = self.state.board.open(
             session,
             hello.labels,
@@ -171,7 +177,12 @@ impl Owner {
     fn claimed(&mut self, claims: Vec<Claim>, claimed: Result<Vec<Claimed>, QueueError>) {
         self.state.claiming = false;
         let mut claimed = match claimed {
-            Ok(claimed) => claimed.into_iter().map(Some).collect(),
+            Ok(claimed) => {
+                let unknown = claims.iter().zip(&claimed).filter(|(_, claimed)| claimed.unknown);
+                let unknown = unknown.map(|(claim, _)| (claim.worker.clone(), claim.session));
+                self.find_rivals(unknown.collect());
+                claimed.into_iter().map(Some).collect()
+            }
             Err(error) => {
                 Self::failed("claim", &error);
                 self.state.failed.extend(claims.iter().map(|claim| claim.place.clone()));
@@ -251,22 +262,23 @@ impl Owner {
         match alive {
             Ok(alive) => {
                 let lost = sessions.into_iter().zip(alive).filter_map(|(key, alive)| (!alive).then_some(key));
-                let lost: Vec<_> = lost.collect();
-                if lost.is_empty() {
-                    return;
-                }
-                let (queue, panics) = self.asking();
-                self.state.jobs.push(Box::pin(async move {
-                    let live = asked(
-                        &panics,
-                        queue.sessions(lost.iter().map(|(worker, _)| worker.clone()).collect()),
-                    )
-                    .await;
-                    Done::Rivals { sessions: lost, live }
-                }));
+                self.find_rivals(lost.collect());
             }
             Err(error) => Self::failed("renew sessions", &error),
         }
+    }
+
+    /// Asks who is live for workers whose sessions the queue does not know.
+    fn find_rivals(&mut self, lost: Vec<(Name, SessionId)>) {
+        if lost.is_empty() {
+            return;
+        }
+        let (queue, panics) = self.asking();
+        self.state.jobs.push(Box::pin(async move {
+            let names = lost.iter().map(|(worker, _)| worker.clone()).collect();
+            let live = asked(&panics, queue.sessions(names)).await;
+            Done::Rivals { sessions: lost, live }
+        }));
     }
 
     fn rivals(&mut self, sessions: Vec<(Name, SessionId)>, live: Result<Vec<Option<Session>>, QueueError>) {
@@ -276,9 +288,11 @@ impl Owner {
         };
         for ((worker, session), live) in sessions.into_iter().zip(live) {
             match live {
-                Some(live) if live.id == session => {}
-                Some(live) => self.superseded(&worker, session, &live.server, &live.instance),
-                None => self.reopen(&worker, session),
+                Some(live) if live.id != session => {
+                    self.superseded(&worker, session, &live.server, &live.instance)
+                }
+                // Known to some shards is not known to all.
+                Some(_) | None => self.reopen(&worker, session),
             }
         }
     }

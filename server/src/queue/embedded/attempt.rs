@@ -12,10 +12,10 @@ use marabunta_proto::name::Name;
 
 impl State {
     pub fn claim(&mut self, claim: &Claim, now: Instant) -> Claimed {
-        let mut claimed = Claimed::default();
         if !self.sessions.is_live(&claim.worker, claim.session) {
-            return claimed;
+            return Claimed { unknown: true, ..Claimed::default() };
         }
+        let mut claimed = Claimed::default();
         while claimed.deliveries.len() < claim.max as usize {
             let Some((_, _, run)) = self.ready.get(&claim.place).and_then(|place| place.first().copied())
             else {

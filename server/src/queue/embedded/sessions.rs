@@ -71,14 +71,14 @@ impl Sessions {
         self.known.insert(worker, Known { session, stage: Stage::Live, deadline });
     }
 
-    /// Notes a worker that has runs but no session: it has until the deadline to open one.
+    /// Notes a worker that was given runs by nobody who is known: it has until the deadline to open a session. A live one is to be opened anew,
+    /// and says what it holds.
     pub fn expect_back(&mut self, worker: &Name, deadline: Instant) {
-        if !self.known.contains_key(worker) {
-            let (server, instance) = (String::new(), String::new());
-            let session = Session { worker: worker.clone(), id: SessionId::NONE, server, instance };
-            self.deadlines.insert((deadline, worker.clone()));
-            self.known.insert(worker.clone(), Known { session, stage: Stage::Closed, deadline });
-        }
+        self.forget(worker);
+        let (server, instance) = (String::new(), String::new());
+        let session = Session { worker: worker.clone(), id: SessionId::NONE, server, instance };
+        self.deadlines.insert((deadline, worker.clone()));
+        self.known.insert(worker.clone(), Known { session, stage: Stage::Closed, deadline });
     }
 
     /// Moves the deadline of the live session; `false` if it is not this one.

@@ -14,7 +14,7 @@ use crate::queue::{Claim, Claimed, Delivery, QueueError, SessionId, Settled, Set
 use crate::run::{Fence, Place, RunId};
 use marabunta_proto::name::Name;
 
-/// More, and what was taken: `{ id, fence, attempt, body }`.
+/// 1: there is more, 2: the session is not the live one; and what was taken: `{ id, fence, attempt, body }`.
 type RawClaimed = (u8, Vec<(String, u64, u32, Vec<u8>)>);
 
 impl RedisQueue {
@@ -35,6 +35,7 @@ impl RedisQueue {
         for part in parts {
             for (sum, part) in claimed.iter_mut().zip(part) {
                 sum.more |= part.more;
+                sum.unknown |= part.unknown;
                 sum.deliveries.extend(part.deliveries);
             }
         }
@@ -55,14 +56,15 @@ impl RedisQueue {
                 call.arg(claim.max.min(BATCH as u32));
             }
             let answers: Vec<RawClaimed> = self.link.run(&Request::Script(call)).await?;
-            for (more, deliveries) in answers {
+            for (word, deliveries) in answers {
                 let deliveries = deliveries.into_iter().map(|(run, fence, attempt, body)| {
                     let run = run.parse().map_err(|_| garbled("delivery"))?;
                     Ok(Delivery { run, fence: Fence(fence), attempt, body: body.into() })
                 });
                 claimed.push(Claimed {
                     deliveries: deliveries.collect::<Result<_, QueueError>>()?,
-                    more: more == 1,
+                    more: word == 1,
+                    unknown: word == 2,
                 });
             }
             rest = after;
