@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use super::super::finding::Finding;
 use super::{
-    certificates, commands, crashes, disk, everything, links, network, poison, queue, reports, schedules,
-    servers, services, sessions, store, time, versions, workers, zones,
+    certificates, commands, crashes, disk, everything, forgotten, links, network, poison, queue, reports,
+    schedules, servers, services, sessions, store, time, versions, workers, zones,
 };
 use crate::support::Backend;
 
@@ -56,6 +56,7 @@ pub fn all() -> &'static [Named] {
         "18" "Redis killed, its file kept" on SERVICES: queue::killed;
         "19a" "Redis flushed" on SERVICES: queue::flushed;
         "19b" "Redis killed, its file lost" on SERVICES: queue::killed_without_file;
+        "19c" "Redis flushed, 100,000 runs open" on SERVICES: forgotten::with_100_000_open;
         "20" "Redis out of memory" on SERVICES: services::redis_full;
         "21" "Redis slow, then paused" on SERVICES: services::redis_slow;
         "22" "Redis cut at a claim" on SERVICES: services::redis_cut_at_a_claim;

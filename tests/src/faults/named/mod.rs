@@ -5,6 +5,7 @@ mod commands;
 mod crashes;
 mod disk;
 mod everything;
+mod forgotten;
 mod links;
 mod list;
 mod network;
