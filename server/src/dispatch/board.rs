@@ -219,4 +219,6 @@ fn started(worker: &Name, lease: &Lease) -> Started {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
