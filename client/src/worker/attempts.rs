@@ -329,4 +329,6 @@ impl Attempts {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
