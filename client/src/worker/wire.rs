@@ -72,7 +72,12 @@ pub fn stopped(why: Stop) -> v1::AttemptEnd {
 
 /// A span of time; a negative one counts as none, and one longer than can be written counts as the longest.
 pub fn duration(wire: prost_types::Duration) -> Duration {
-    Duration::try_from(wire).unwrap_or_default().min(marabunta_proto::duration::MAX)
+    match (u64::try_from(wire.seconds), u32::try_from(wire.nanos)) {
+        (Ok(seconds), Ok(nanos)) => Duration::from_secs(seconds)
+            .saturating_add(Duration::from_nanos(nanos.into()))
+            .min(marabunta_proto::duration::MAX),
+        _ => Duration::ZERO,
+    }
 }
 
 /// A moment that is so much later; `None` if there is none.
