@@ -141,6 +141,7 @@ pub fn settle(
         token_file: connection.token_file.or(if connection.token.is_none() { file.token_file } else { None }),
         token: connection.token,
         insecure: connection.insecure || file.insecure,
+        dialer: None,
     };
     let mut builder = Worker::builder(name, spool)
         .allow_exec(args.allow_exec || file.allow_exec.unwrap_or(false))

@@ -57,6 +57,8 @@ pub enum StartError {
     ReservedHandler(String),
     #[error("define the handler `{0}` twice")]
     DuplicateHandler(String),
+    #[error("run commands without a spool directory: what they leave running is found again by it")]
+    NoSpool,
     #[error("connect: no server is named")]
     NoServer,
     #[error(transparent)]
@@ -74,7 +76,7 @@ pub struct Builder {
     labels: BTreeMap<String, String>,
     slots: u32,
     prefetch: u32,
-    spool: PathBuf,
+    spool: Option<PathBuf>,
     spool_limit: u64,
     drain_timeout: Duration,
     handlers: Vec<(String, Arc<dyn Handler>)>,
@@ -117,13 +119,19 @@ impl Worker {
     /// # }
     /// ```
     pub fn builder(name: impl Into<String>, spool: impl Into<PathBuf>) -> Builder {
+        Builder { spool: Some(spool.into()), ..Self::forgetful(name) }
+    }
+
+    /// A worker that keeps what is not yet reported in memory, for functions alone: what it was not able to report is lost when its
+    /// process dies, and is executed again.
+    pub fn forgetful(name: impl Into<String>) -> Builder {
         Builder {
             name: name.into(),
             servers: Vec::new(),
             labels: BTreeMap::new(),
             slots: cores(),
             prefetch: 0,
-            spool: spool.into(),
+            spool: None,
             spool_limit: 256 << 20,
             drain_timeout: Duration::from_secs(30),
             handlers: Vec::new(),
@@ -244,13 +252,13 @@ impl Builder {
     /// Checks everything, locks and reads the spool, and kills what a worker that died left running. Blocks; needs a tokio runtime.
     pub fn build(mut self) -> Result<Worker, StartError> {
         self.check()?;
-        let (ledger, restored, next) = Ledger::open(&self.spool, self.spool_limit)?;
+        let (ledger, restored, next) = Ledger::open(self.spool.as_deref(), self.spool_limit)?;
         let mut handlers: BTreeMap<String, Arc<dyn Handler>> = BTreeMap::new();
         let commands = std::mem::take(&mut self.commands);
         let mut all = std::mem::take(&mut self.handlers);
         if self.allow_exec || !commands.is_empty() {
-            let containment =
-                Arc::new(Containment::detect(&owner(&self.name, &self.spool), &self.supervisor)?);
+            let spool = self.spool.as_deref().ok_or(StartError::NoSpool)?;
+            let containment = Arc::new(Containment::detect(&owner(&self.name, spool), &self.supervisor)?);
             all.extend(commands.into_iter().map(|(name, config)| {
                 let handler: Arc<dyn Handler> =
                     Arc::new(Template { config, containment: containment.clone() });

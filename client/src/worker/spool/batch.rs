@@ -7,8 +7,8 @@ use prost::Message as _;
 use tokio::time::Instant;
 
 use super::{
+    frames::Frames,
     ledger::{Attempt, GROUP, Ledger, Pending},
-    log::Log,
     record::{Body, End, Record},
 };
 use crate::worker::{
@@ -181,7 +181,7 @@ fn defer(attempt: &mut Attempt, now: Instant) {
 }
 
 /// The messages at the front of an attempt that fit, always one record at least; how many records they are, and their bytes.
-fn take_messages(log: &Log, attempt: &Attempt, room: usize) -> (MessageBatch, usize, usize) {
+fn take_messages(log: &Frames, attempt: &Attempt, room: usize) -> (MessageBatch, usize, usize) {
     let (mut taken, mut bytes) = (0, 0);
     let mut batch = MessageBatch::default();
     for pending in &attempt.messages {
@@ -207,7 +207,7 @@ fn take_messages(log: &Log, attempt: &Attempt, room: usize) -> (MessageBatch, us
     (batch, taken, bytes)
 }
 
-fn read(log: &Log, pending: &Pending) -> io::Result<Record> {
+fn read(log: &Frames, pending: &Pending) -> io::Result<Record> {
     let record = match pending {
         Pending::Disk(place) => Record::decode(log.read(*place)?.as_slice()),
         Pending::Memory(body) => Record::decode(body.clone()),

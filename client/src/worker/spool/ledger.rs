@@ -12,7 +12,8 @@ use prost::Message as _;
 use tokio::time::Instant;
 
 use super::{
-    log::{Location, Log, LogError},
+    frames::Frames,
+    log::{Location, LogError},
     record::{Body, End, Record},
 };
 use crate::worker::{
@@ -96,7 +97,7 @@ pub(super) enum Pending {
 /// All that waits for a verdict. Its methods block on the disk.
 #[derive(Debug)]
 pub struct Ledger {
-    pub(super) log: Log,
+    pub(super) log: Frames,
     quota: u64,
     pub(super) attempts: BTreeMap<Key, Attempt>,
     /// Where the next batch begins, so that every attempt has its turn.
@@ -110,12 +111,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the spool in `directory`, which may grow to `quota` bytes (ends may exceed it a little). Returns the ends it found, and
+    /// Opens the spool in `directory`, or in memory without one, which may grow to `quota` bytes (ends may exceed it a little). Returns the ends it found, and
     /// the first key that is free.
-    pub fn open(directory: &Path, quota: u64) -> Result<(Self, Vec<Restored>, Key), LogError> {
+    pub fn open(directory: Option<&Path>, quota: u64) -> Result<(Self, Vec<Restored>, Key), LogError> {
         let mut attempts: BTreeMap<Key, Attempt> = BTreeMap::new();
         let (mut next, mut dead) = (1, Vec::new());
-        let log = Log::open(directory, |place, body| {
+        let log = Frames::open(directory, |place, body| {
             let Ok(record) = Record::decode(body) else { return dead.push(place) };
             next = next.max(record.key + 1);
             replay(&mut attempts, &mut dead, place, record);
@@ -173,6 +174,11 @@ impl Ledger {
             self.fail(&error);
         }
         self.judge_space();
+    }
+
+    /// True if its methods wait for a disk.
+    pub fn blocks(&self) -> bool {
+        self.log.blocks()
     }
 
     /// Why results cannot be kept safely, if so.

@@ -11,7 +11,7 @@ use crate::worker::{
 const MIB: u64 = 1 << 20;
 
 fn open(directory: &Path) -> (Ledger, Vec<Restored>) {
-    let (ledger, restored, _) = Ledger::open(directory, 16 * MIB).unwrap();
+    let (ledger, restored, _) = Ledger::open(Some(directory), 16 * MIB).unwrap();
     (ledger, restored)
 }
 
@@ -88,7 +88,7 @@ async fn an_end_without_a_verdict_is_found_again_after_a_restart() {
     ledger.write(vec![Entry::Relet { key: Key(1), lease: lease("newer") }]);
     drop(ledger);
 
-    let (mut ledger, restored, next_key) = Ledger::open(directory.path(), MIB).unwrap();
+    let (mut ledger, restored, next_key) = Ledger::open(Some(directory.path()), MIB).unwrap();
     assert_eq!(restored, [Restored { key: Key(1), run: "run-1".into(), lease: lease("newer") }]);
     assert_eq!(next_key, Key(4));
     let batch = next(&mut ledger).unwrap();
@@ -169,7 +169,7 @@ async fn a_verdict_on_a_lease_that_was_replaced_meanwhile_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_full_spool_keeps_ends_and_says_which_output_is_missing() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut ledger, _, _) = Ledger::open(directory.path(), MIB).unwrap();
+    let (mut ledger, _, _) = Ledger::open(Some(directory.path()), MIB).unwrap();
     ledger.write(vec![opened(1)]);
     assert_eq!(ledger.trouble(), None);
     let piece = Bytes::from(vec![b'x'; 60 << 10]);
