@@ -50,12 +50,17 @@ impl Server {
         Self { process, options, grpc, http, directory }
     }
 
-    /// Starts it again on the same ports, data and options, once it has ended.
+    /// Starts it again on the same ports, data and options, once it has ended, and waits until it is ready.
     pub async fn restart(&self) {
+        self.relaunch();
+        self.until_ready().await;
+    }
+
+    /// As [`restart`](Self::restart), without waiting.
+    pub fn relaunch(&self) {
         assert!(self.process().exited().is_some(), "the server is still running");
         let process = spawn(&self.options, &self.grpc, &self.http, &self.directory);
         *self.process() = process;
-        self.until_ready().await;
     }
 
     pub async fn until_ready(&self) {

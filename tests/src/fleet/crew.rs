@@ -1,0 +1,115 @@
+//! The members, who of them lives, and who died.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::ensure;
+use tokio::time::{Instant, sleep};
+
+use super::member::{Common, Member};
+use super::testimony::Life;
+
+/// All members of a scenario. On drop they die at once.
+#[derive(Debug)]
+pub struct Fleet {
+    pub common: Common,
+    places: Mutex<Vec<Place>>,
+    deaths: Mutex<HashMap<Life, Instant>>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    member: Option<Member>,
+    lives: u32,
+}
+
+impl Fleet {
+    /// Starts `count` members, which connect when they can.
+    pub fn start(count: usize, common: Common) -> anyhow::Result<Self> {
+        let fleet = Self { common, places: Mutex::default(), deaths: Mutex::default() };
+        fleet.places().resize_with(count, Place::default);
+        for number in 0..count {
+            fleet.revive(number)?;
+        }
+        Ok(fleet)
+    }
+
+    pub fn size(&self) -> usize {
+        self.places().len()
+    }
+
+    /// How many have a session, as far as they know.
+    pub fn connected(&self) -> usize {
+        self.places()
+            .iter()
+            .filter_map(|place| place.member.as_ref())
+            .filter(|one| one.is_connected())
+            .count()
+    }
+
+    /// How many live.
+    pub fn living(&self) -> usize {
+        self.places().iter().filter(|place| place.member.is_some()).count()
+    }
+
+    /// Waits until all who live are connected, and says how long that took.
+    pub async fn all_connected(&self, within: Duration) -> anyhow::Result<Duration> {
+        let since = Instant::now();
+        loop {
+            let (connected, living) = (self.connected(), self.living());
+            if connected == living {
+                return Ok(since.elapsed());
+            }
+            ensure!(since.elapsed() < within, "{connected} of {living} are connected after {within:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until hardly anybody is connected.
+    pub async fn most_cut(&self) {
+        while self.connected() > self.size() / 10 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Acts on a member, if it lives.
+    pub fn with<T>(&self, number: usize, act: impl FnOnce(&Member) -> T) -> Option<T> {
+        self.places()[number].member.as_ref().map(act)
+    }
+
+    /// A sudden death.
+    pub fn kill(&self, number: usize) {
+        let member = self.places()[number].member.take();
+        if let Some(member) = member {
+            self.deaths().insert(member.life(), Instant::now());
+        }
+    }
+
+    /// Takes a member out, to be drained.
+    pub fn take(&self, number: usize) -> Option<Member> {
+        self.places()[number].member.take()
+    }
+
+    /// A new daemon under the name of one that died.
+    pub fn revive(&self, number: usize) -> anyhow::Result<()> {
+        let place = &mut self.places()[number];
+        ensure!(place.member.is_none(), "member {number} lives");
+        place.lives += 1;
+        place.member = Some(Member::start(number, place.lives, &self.common)?);
+        Ok(())
+    }
+
+    /// When this life ended suddenly.
+    pub fn died(&self, life: Life) -> Option<Instant> {
+        self.deaths().get(&life).copied()
+    }
+
+    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deaths(&self) -> MutexGuard<'_, HashMap<Life, Instant>> {
+        self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
