@@ -88,6 +88,7 @@ macro_rules! sentences {
                 what_was_let_go_is_known_from_the_first_question_on_and_only_moves_forward,
                 the_last_darkness_is_remembered_whole,
                 a_worker_is_registered_and_drained,
+                many_workers_are_registered_at_once,
                 workers_are_found_by_selector_and_page,
                 long_payloads_are_kept_by_hash,
                 several_servers_open_an_empty_store_at_once;

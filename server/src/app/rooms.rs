@@ -96,11 +96,11 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
     let submit = Submit::spawn(&writers, &settler);
     let follow = Follow::spawn(&writers, &settler, stop.clone());
     let report = Report::spawn(&writers, &settler);
+    let workers = Workers::spawn(&writers, queue.clone(), store.clone());
     late.spawn("writers", all_at_work(writers.clone(), stop));
 
     let tasks = Tasks { store: store.clone(), planner };
-    let page = Page::new(metrics.clone(), queue.clone(), clock.clone());
-    let workers = Workers { queue, store: store.clone() };
+    let page = Page::new(metrics.clone(), queue, clock.clone());
     let rooms = rpc::Rooms { submit, follow, tasks, workers, dispatch, report, metrics, store, clock };
     House { early, sessions, late, writers, readers, rooms, page }
 }
