@@ -5,7 +5,15 @@ use crate::bench::{ms, name, session};
 use crate::contract;
 
 fn restored(entry: Entry) -> Restored {
-    Restored { entry, counters: Counters::default(), attempt: 0, fence: None, held: None, missed: false }
+    Restored {
+        entry,
+        counters: Counters::default(),
+        attempt: 0,
+        fence: None,
+        held: None,
+        unsure: false,
+        missed: false,
+    }
 }
 
 contract! {

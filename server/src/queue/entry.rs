@@ -207,6 +207,9 @@ pub struct Restored {
     pub fence: Option<Fence>,
     /// It was in flight: it stays so for this worker, accepted, under [`super::SessionId::NONE`], which has [`super::Session::LIFE`] to be replaced.
     pub held: Option<Name>,
+    /// It was perhaps claimed unseen. Whoever has it says so when it connects: an embedded queue, whose workers were all cut off with it, lets it go only when
+    /// for a while none has connected, whatever its delay.
+    pub unsure: bool,
     /// It was missed: when its delay is over it is not let go, but becomes one of [`Tick::missed`], unless it turns out to have been claimed.
     pub missed: bool,
 }

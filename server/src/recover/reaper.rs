@@ -119,6 +119,7 @@ async fn remember(
         attempt,
         fence: Some(fence),
         held: Some(worker),
+        unsure: false,
         missed: false,
     };
     if let Err(error) = settler.queue.restore(vec![restored]).await {

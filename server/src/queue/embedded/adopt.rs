@@ -18,6 +18,7 @@ impl State {
         }
         let id = session.id;
         self.sessions.open(session, now + self.limits.life);
+        self.unsure.connected(now);
 
         for (run, fence) in holding {
             match self.runs.get(&run) {

@@ -11,6 +11,7 @@ use super::open::{Open, Slot, Stage};
 use super::overlap::Line;
 use super::results::Results;
 use super::sessions::Sessions;
+use super::unsure::Unsure;
 use crate::queue::{EndingCause, Hint, Limits, Phase, Record};
 use crate::run::{Fence, Place, Priority, RunId};
 use marabunta_proto::name::Name;
@@ -28,6 +29,7 @@ pub(super) struct State {
     pub in_flight: HashMap<Name, BTreeSet<RunId>>,
     pub slots: HashMap<Slot, Line>,
     pub sessions: Sessions,
+    pub unsure: Unsure,
     pub keys: Keys,
     pub results: Results,
     /// The latest fence that was given.
@@ -61,6 +63,7 @@ impl State {
             in_flight: HashMap::new(),
             slots: HashMap::new(),
             sessions: Sessions::default(),
+            unsure: Unsure::default(),
             fence: 0,
             turn: 0,
             rebuilding: None,
