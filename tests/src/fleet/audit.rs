@@ -9,6 +9,9 @@ use tokio::time::Instant;
 use super::load::Accepted;
 use super::testimony::{Execution, Life, Testimony};
 
+/// How many stories are told.
+const STORIES: usize = 10;
+
 /// What came of all runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
@@ -24,6 +27,8 @@ pub struct Audit {
     pub overlapping: Vec<String>,
     /// Executed though nobody knows to have submitted it.
     pub strangers: Vec<String>,
+    /// Of some that were executed more than once: where, and when after their acceptance.
+    pub stories: Vec<String>,
 }
 
 impl Audit {
@@ -34,8 +39,12 @@ impl Audit {
         died: impl Fn(Life) -> Option<Instant>,
     ) -> Self {
         let mut audit = Self { accepted: accepted.len(), ..Self::default() };
-        for run in accepted.keys() {
-            audit.judge(run, &testimony.of(run), &died);
+        for (run, one) in accepted {
+            let (executions, doubled) = (testimony.of(run), audit.doubled.len());
+            audit.judge(run, &executions, &died);
+            if audit.doubled.len() > doubled && audit.stories.len() < STORIES {
+                audit.stories.push(story(run, one, &executions));
+            }
         }
         audit.strangers = testimony.strangers(|run| accepted.contains_key(run));
         audit
@@ -52,7 +61,7 @@ impl Audit {
             "accepted": self.accepted, "executions": self.executions, "explained": self.explained,
             "lost": self.lost.len(), "doubled": self.doubled.len(), "overlapping": self.overlapping.len(),
             "strangers": self.strangers.len(),
-            "examples": examples,
+            "examples": examples, "stories": self.stories,
         })
     }
 
@@ -74,6 +83,15 @@ impl Audit {
             }
         }
     }
+}
+
+fn story(run: &str, accepted: &Accepted, executions: &[Execution]) -> String {
+    let after = |at: Instant| format!("{:.3}", at.saturating_duration_since(accepted.at).as_secs_f64());
+    let told = executions.iter().map(|one| {
+        let ended = one.ended.map_or("-".to_owned(), after);
+        format!("attempt {} on {:?} {} to {ended}", one.attempt, one.life, after(one.began))
+    });
+    format!("{run} for {}: {}", accepted.target, told.collect::<Vec<_>>().join(", "))
 }
 
 /// How long runs waited from their acceptance to their first execution, those accepted within this span.
