@@ -20,9 +20,10 @@ use uuid::Uuid;
 
 use super::board::{Board, Live};
 use super::event::{Event, Link};
+use super::flapping::Flapping;
 use super::session::HEARTBEAT;
 use super::{ConnectError, Dispatch, Finding, FromWorker, Hello, Started, ToWorker};
-use crate::metrics::{Metrics, PanicIn, SessionEnd};
+use crate::metrics::{Metrics, PanicIn, SessionEnd, SessionRefused};
 use crate::panics::Panics;
 use crate::queue::{Queue, QueueError, Session, SessionId};
 use crate::run::{Fence, Lease, Place, RunId};
@@ -68,6 +69,7 @@ pub struct Owner {
 #[derive(Default)]
 struct State {
     board: Board,
+    flapping: Flapping,
     reach: HashMap<SessionId, Reach>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     claiming: bool,
@@ -195,6 +197,12 @@ impl Owner {
         outbox: mpsc::Sender<ToWorker>,
         opened: oneshot::Sender<Result<Link, ConnectError>>,
     ) {
+        if self.state.flapping.refuses(&hello.worker, &hello.instance, Instant::now()) {
+            self.metrics.sessions_refused.count(SessionRefused::Flapping);
+            // A caller that has gone needs no answer.
+            opened.send(Err(ConnectError::Flapping(hello.worker))).ok();
+            return;
+        }
         let id = SessionId(Uuid::new_v4());
         let session = Session {
             worker: hello.worker.clone(),
@@ -303,6 +311,7 @@ impl Owner {
     }
 
     fn on_tick(&mut self, now: Instant) {
+        self.state.flapping.tick(now);
         for place in std::mem::take(&mut self.state.failed) {
             self.state.board.ready(place);
         }
@@ -357,6 +366,7 @@ impl Owner {
     /// Takes a session off and gives it its grace in the queue.
     fn close(&mut self, worker: &Name, session: SessionId, cause: SessionEnd) {
         if self.forget(worker, session, cause) {
+            self.state.flapping.left(worker);
             self.close_in_queue(worker, session);
         }
     }
@@ -367,6 +377,13 @@ impl Owner {
             let closed = asked(&panics, queue.close(worker.clone(), session)).await;
             Done::Closed { worker, closed }
         }));
+    }
+
+    /// Another daemon of this name has taken over from the one that had it.
+    fn swapped(&mut self, worker: &Name, instance: &str) {
+        if self.state.flapping.swapped(worker, instance, Instant::now()) {
+            error!(%worker, "daemons of this name take over from each other all the time: the latest stays; is a host cloned?");
+        }
     }
 
     /// Takes a session off without a word to the queue.

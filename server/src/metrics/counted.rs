@@ -5,7 +5,9 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 
-use super::{Family, Judged, Loss, PanicIn, Reconciled, Requeue, RunEnd, SessionEnd, Submitted};
+use super::{
+    Family, Judged, Loss, PanicIn, Reconciled, Requeue, RunEnd, SessionEnd, SessionRefused, Submitted,
+};
 use crate::panics::Panics;
 use crate::queue::Census;
 
@@ -27,6 +29,7 @@ pub struct Metrics {
     pub sessions_connected: IntGauge,
     pub sessions_opened: IntCounter,
     pub sessions_ended: Family<SessionEnd>,
+    pub sessions_refused: Family<SessionRefused>,
     pub queue_rebuilds: IntCounter,
     /// Runs entered by rebuilds.
     pub runs_rebuilt: IntCounter,
@@ -105,6 +108,11 @@ impl Metrics {
                 r,
                 "marabunta_sessions_ended_total",
                 "Sessions ended, by cause.",
+            ),
+            sessions_refused: Family::register(
+                r,
+                "marabunta_sessions_refused_total",
+                "Workers that got no session, by why; what the queue or an invalid Hello prevents is not among them.",
             ),
             queue_rebuilds: counter(
                 r,

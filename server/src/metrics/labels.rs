@@ -80,6 +80,12 @@ labels! {
         Fault = ["server_fault"],
     }
 
+    /// Why a worker got no session.
+    SessionRefused("cause") {
+        /// Daemons of its name have superseded each other too often.
+        Flapping = ["flapping"],
+    }
+
     /// What the server says to something that a worker reports.
     Judged("verdict") {
         Recorded = ["recorded"],

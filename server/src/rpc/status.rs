@@ -41,7 +41,9 @@ table! {
     CursorError: _ => InvalidArgument;
     FromWire: FromWire::Invalid(_) => InvalidArgument, FromWire::Protocol(_) => FailedPrecondition;
     BodyError: _ => Internal;
-    ConnectError: _ => Unavailable;
+    ConnectError:
+        ConnectError::Flapping(_) => AlreadyExists,
+        ConnectError::Queue(_) | ConnectError::Stopping => Unavailable;
     SubmitError:
         SubmitError::NoWorker(_) | SubmitError::Offline(_) | SubmitError::KeyReused(_) => FailedPrecondition,
         SubmitError::Full(_) | SubmitError::Exhausted(_) => ResourceExhausted,

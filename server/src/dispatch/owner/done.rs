@@ -104,6 +104,9 @@ impl Owner {
         let (worker, id) = (session.worker.clone(), session.id);
         let welcome = ToWorker::Welcome { session: id.to_string(), server: session.server.clone() };
         let instance = session.instance.clone();
+        if found.superseded.as_ref().is_some_and(|former| former.instance != instance) {
+            self.swapped(&worker, &instance);
+        }
         let former = self.state.board.open(
             session,
             hello.labels,

@@ -40,6 +40,10 @@ impl Owner {
         let other = live.session.instance != instance;
         if other {
             warn!(%worker, server = by, "another daemon of the same name has taken over");
+            // One that took over here is counted where it is opened.
+            if by != self.options.server {
+                self.swapped(worker, instance);
+            }
             self.send(worker, session, ToWorker::Superseded { server: by.to_owned() });
         }
         self.forget(worker, session, if other { SessionEnd::Superseded } else { SessionEnd::Replaced });
