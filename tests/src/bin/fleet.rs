@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use marabunta_tests::fleet::scenario::{
     Churn, Disaster, Herd, Idle, SlowReaders, churn, herd, idle, slow_readers,
 };
-use marabunta_tests::fleet::{Outcome, Plan};
+use marabunta_tests::fleet::{Outcome, Plan, named};
 use marabunta_tests::support::Backend;
 use serde_json::json;
 
@@ -80,6 +80,12 @@ enum Scenario {
     Churn,
     /// They are connected, and do a little
     Idle,
+    /// Far too much is queued for one that never comes
+    OfflineHost,
+    /// Two have one name
+    SameName,
+    /// Bursts, and queues of those who come later
+    LostWakeup,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -144,6 +150,9 @@ async fn play(cli: &Cli) -> anyhow::Result<Outcome> {
         Scenario::Churn => {
             churn(&Churn { plan, members, changes: cli.changes, rate, time, seed: cli.seed }).await
         }
+        Scenario::OfflineHost => named::offline_host(backend).await,
+        Scenario::SameName => named::same_name(backend).await,
+        Scenario::LostWakeup => named::lost_wakeup(backend).await,
         Scenario::Idle => idle(&Idle { plan, members, rate, time }).await,
     }
 }

@@ -25,11 +25,11 @@ struct Place {
 }
 
 impl Fleet {
-    /// Starts `count` members, which connect when they can.
-    pub fn start(count: usize, common: Common) -> anyhow::Result<Self> {
+    /// Places for `count` members, of which the first `living` are started; they connect when they can.
+    pub fn start(count: usize, living: usize, common: Common) -> anyhow::Result<Self> {
         let fleet = Self { common, places: Mutex::default(), deaths: Mutex::default() };
         fleet.places().resize_with(count, Place::default);
-        for number in 0..count {
+        for number in 0..living {
             fleet.revive(number)?;
         }
         Ok(fleet)
@@ -96,8 +96,14 @@ impl Fleet {
         let place = &mut self.places()[number];
         ensure!(place.member.is_none(), "member {number} lives");
         place.lives += 1;
-        place.member = Some(Member::start(number, place.lives, &self.common)?);
+        let life = Life { member: number, number: place.lives };
+        place.member = Some(Member::start(number, life, &self.common)?);
         Ok(())
+    }
+
+    /// A life has ended suddenly by itself, or was one of none of these places.
+    pub fn note_death(&self, life: Life, at: Instant) {
+        self.deaths().insert(life, at);
     }
 
     /// When this life ended suddenly.

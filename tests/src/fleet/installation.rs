@@ -41,6 +41,13 @@ pub struct Installation {
     authority: Option<Authority>,
 }
 
+impl Plan {
+    /// One server in plaintext.
+    pub fn of(backend: Backend) -> Self {
+        Self { backend, servers: 1, balancers: 0, tls: false, arguments: Vec::new() }
+    }
+}
+
 impl Installation {
     pub async fn start(plan: &Plan) -> Self {
         let authority = plan.tls.then(Authority::new);
@@ -108,9 +115,15 @@ impl Installation {
         self.count(&[RunState::Todo, RunState::Queued, RunState::Running], 1).await
     }
 
-    /// How many runs did not end well, as the servers see it; at most a page.
-    pub async fn failed_runs(&self) -> anyhow::Result<usize> {
-        self.count(&[RunState::Error, RunState::Cancelled, RunState::Expired, RunState::Skipped], 1000).await
+    /// How many runs did not end well, as the servers see it; at most so many and a page.
+    pub async fn failed_runs(&self, most: usize) -> anyhow::Result<usize> {
+        let states = [RunState::Error, RunState::Cancelled, RunState::Expired, RunState::Skipped];
+        self.count(&states, most).await
+    }
+
+    /// How many runs are in this state, as the servers see it; at most so many and a page.
+    pub async fn count_of(&self, state: RunState, most: usize) -> anyhow::Result<usize> {
+        self.count(&[state], most).await
     }
 
     /// What Redis remembers besides what it always does and what it keeps for a time of its own: results, idempotency keys.
@@ -121,14 +134,12 @@ impl Installation {
     }
 
     /// Any server knows.
-    async fn count(&self, states: &[RunState], most: u32) -> anyhow::Result<usize> {
-        let states: Vec<i32> = states.iter().map(|&state| state.into()).collect();
+    async fn count(&self, states: &[RunState], most: usize) -> anyhow::Result<usize> {
         let mut failure = anyhow::anyhow!("there is no server");
         for config in self.configs() {
-            let request = ListRunsRequest { states: states.clone(), page_size: most, ..Default::default() };
-            match Connection::open(&config)?.runs().list(request).await {
-                Ok(page) => return Ok(page.into_inner().runs.len()),
-                Err(error) => failure = error.into(),
+            match count(&config, states, most).await {
+                Ok(count) => return Ok(count),
+                Err(error) => failure = error,
             }
         }
         Err(failure)
@@ -143,6 +154,21 @@ impl Installation {
         match self.authority {
             None => format!("http://127.0.0.1:{port}"),
             Some(_) => format!("https://localhost:{port}"),
+        }
+    }
+}
+
+async fn count(server: &connect::Config, states: &[RunState], most: usize) -> anyhow::Result<usize> {
+    let (mut runs, mut count, mut page) = (Connection::open(server)?.runs(), 0, String::new());
+    let page_size = u32::try_from(most.clamp(1, 1000)).expect("at most 1000");
+    let states: Vec<i32> = states.iter().map(|&state| state.into()).collect();
+    loop {
+        let request = ListRunsRequest { states: states.clone(), page_size, page, ..Default::default() };
+        let listed = runs.list(request).await?.into_inner();
+        count += listed.runs.len();
+        page = listed.next_page;
+        if page.is_empty() || count >= most {
+            return Ok(count);
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct Common {
 pub struct Member {
     pub valve: Valve,
     number: usize,
-    life: u32,
+    life: Life,
     pulse: watch::Receiver<Option<Pulse>>,
     shutdown: watch::Sender<Shutdown>,
     running: Running,
@@ -56,12 +56,11 @@ pub fn name(number: usize) -> String {
 }
 
 impl Member {
-    /// Starts its life number `life`.
-    pub fn start(number: usize, life: u32, common: &Common) -> Result<Self, StartError> {
-        let valve = Valve::default();
-        let (testimony, this) = (common.testimony.clone(), Life { member: number, number: life });
+    /// Starts one under the name of this number. What it executes it does as `life`.
+    pub fn start(number: usize, life: Life, common: &Common) -> Result<Self, StartError> {
+        let (valve, testimony) = (Valve::default(), common.testimony.clone());
         let work =
-            move |context: Context, milliseconds: u64| work(context, milliseconds, this, testimony.clone());
+            move |context: Context, milliseconds: u64| work(context, milliseconds, life, testimony.clone());
         let mut builder = Worker::forgetful(name(number))
             .label("fleet", "ants")
             .label("shard", (number % 10).to_string())
@@ -84,7 +83,7 @@ impl Member {
     }
 
     pub fn life(&self) -> Life {
-        Life { member: self.number, number: self.life }
+        self.life
     }
 
     /// It has a session, as far as it knows.

@@ -23,6 +23,7 @@ pub mod installation;
 pub mod watch;
 
 pub mod audit;
+pub mod named;
 pub mod scenario;
 pub mod verdict;
 

@@ -42,7 +42,7 @@ pub struct Herd {
 
 impl Herd {
     pub fn new(backend: Backend, members: usize) -> Self {
-        let plan = Plan { backend, servers: 1, balancers: 0, tls: false, arguments: Vec::new() };
+        let plan = Plan::of(backend);
         Self { plan, members, disaster: Disaster::Servers, herds: 3, rate: 100 }
     }
 }
