@@ -9,6 +9,7 @@ use tracing::warn;
 
 use crate::batch::Batcher;
 use crate::dispatch::Hello;
+use crate::panics::Panics;
 use crate::queue::{Hint, Queue, QueueError, Session};
 use crate::store::{Registered, Registration, Store, StoreError, WorkerRow};
 use thiserror::Error;
@@ -47,9 +48,9 @@ pub enum WorkersError {
 
 impl Workers {
     /// Starts the writer of registrations: thousands may connect at once, and none is to wait for a transaction of each other.
-    pub fn spawn(tracker: &TaskTracker, queue: Arc<dyn Queue>, store: Store) -> Self {
+    pub fn spawn(tracker: &TaskTracker, panics: &Panics, queue: Arc<dyn Queue>, store: Store) -> Self {
         let registry = store.clone();
-        let registrations = Batcher::spawn(tracker, move |workers: Vec<Registration>| {
+        let registrations = Batcher::spawn(tracker, panics, move |workers: Vec<Registration>| {
             let store = registry.clone();
             async move {
                 store.register(&workers).await.unwrap_or_else(|error| {

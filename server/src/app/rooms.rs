@@ -96,7 +96,7 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
     let submit = Submit::spawn(&writers, &settler);
     let follow = Follow::spawn(&writers, &settler, stop.clone());
     let report = Report::spawn(&writers, &settler);
-    let workers = Workers::spawn(&writers, queue.clone(), store.clone());
+    let workers = Workers::spawn(&writers, &metrics.panics, queue.clone(), store.clone());
     late.spawn("writers", all_at_work(writers.clone(), stop));
 
     let tasks = Tasks { store: store.clone(), planner };

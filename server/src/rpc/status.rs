@@ -43,7 +43,7 @@ table! {
     BodyError: _ => Internal;
     ConnectError:
         ConnectError::Flapping(_) => AlreadyExists,
-        ConnectError::Queue(_) | ConnectError::Stopping => Unavailable;
+        ConnectError::Queue(_) | ConnectError::Stopping | ConnectError::Dropped => Unavailable;
     SubmitError:
         SubmitError::NoWorker(_) | SubmitError::Offline(_) | SubmitError::KeyReused(_) => FailedPrecondition,
         SubmitError::Full(_) | SubmitError::Exhausted(_) => ResourceExhausted,

@@ -51,7 +51,7 @@ impl Plan {
 impl Installation {
     pub async fn start(plan: &Plan) -> Self {
         let authority = plan.tls.then(Authority::new);
-        let mut options = Options { arguments: plan.arguments.clone(), environment: Vec::new() };
+        let mut options = Options { arguments: plan.arguments.clone(), ..Options::default() };
         if let Some(authority) = &authority {
             let files = [("--tls-cert", "localhost.pem"), ("--tls-key", "localhost.key")];
             let files = files.map(|(flag, file)| [flag.into(), authority.0.join(file).into_os_string()]);

@@ -72,7 +72,7 @@ impl Owner {
             },
             Done::Reopened { session, holding, found } => match found {
                 Ok(found) => {
-                    self.board.reopened(&session.worker);
+                    self.state.board.reopened(&session.worker);
                     self.compared(&session.worker, session.id, &holding, found);
                 }
                 Err(error) => Self::failed("open a session again", &error),
