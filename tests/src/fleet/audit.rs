@@ -21,7 +21,7 @@ pub struct Audit {
     pub lost: Vec<String>,
     /// Executed again though nothing had happened to the member that had it.
     pub doubled: Vec<String>,
-    /// Executed again after the death of the member that had it.
+    /// Executed again after the death, or a stall, of the member that had it.
     pub explained: usize,
     /// Executed twice by one member at the same time.
     pub overlapping: Vec<String>,
@@ -32,16 +32,16 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// `died`: when a life ended suddenly, if it did.
+    /// `fault`: since when something was wrong with a life that had begun a run at this moment, if something was.
     pub fn of(
         accepted: &HashMap<String, Accepted>,
         testimony: &Testimony,
-        died: impl Fn(Life) -> Option<Instant>,
+        fault: impl Fn(Life, Instant) -> Option<Instant>,
     ) -> Self {
         let mut audit = Self { accepted: accepted.len(), ..Self::default() };
         for (run, one) in accepted {
             let (executions, doubled) = (testimony.of(run), audit.doubled.len());
-            audit.judge(run, &executions, &died);
+            audit.judge(run, &executions, &fault);
             if audit.doubled.len() > doubled && audit.stories.len() < STORIES {
                 audit.stories.push(story(run, one, &executions));
             }
@@ -65,20 +65,27 @@ impl Audit {
         })
     }
 
-    fn judge(&mut self, run: &str, executions: &[Execution], died: impl Fn(Life) -> Option<Instant>) {
+    fn judge(
+        &mut self,
+        run: &str,
+        executions: &[Execution],
+        fault: impl Fn(Life, Instant) -> Option<Instant>,
+    ) {
         self.executions += executions.len();
         if executions.iter().all(|one| one.ended.is_none()) {
             self.lost.push(run.to_owned());
         }
         for (before, after) in executions.iter().zip(executions.iter().skip(1)) {
-            // A member that died after the end may not have been able to report it: so both count, also the whole execution.
-            match died(before.life) {
-                Some(death) if death <= after.began => self.explained += 1,
+            let fault = fault(before.life, before.began);
+            // A member that died after the end may not have been able to report it: so the whole execution counts too.
+            match fault {
+                Some(since) if since <= after.began => self.explained += 1,
                 _ => self.doubled.push(run.to_owned()),
             }
-            let same = before.life.member == after.life.member;
-            let until = before.ended.or(died(before.life));
-            if same && until.is_none_or(|until| until > after.began) {
+            let same_host = before.life.member == after.life.member;
+            let died = fault.filter(|_| before.life != after.life);
+            let until = before.ended.or(before.stopped).or(died);
+            if same_host && until.is_none_or(|until| until > after.began) {
                 self.overlapping.push(run.to_owned());
             }
         }
@@ -138,7 +145,7 @@ mod tests {
         let testimony = Testimony::default();
         whole(&testimony, "a", A);
         whole(&testimony, "b", B);
-        let audit = Audit::of(&accepted(&["a", "b"]), &testimony, |_| None);
+        let audit = Audit::of(&accepted(&["a", "b"]), &testimony, |_, _| None);
         assert!(audit.is_clean(), "{audit:?}");
         assert_eq!((audit.accepted, audit.executions), (2, 2));
     }
@@ -153,7 +160,7 @@ mod tests {
         let open = testimony.began("both", 1, A);
         whole(&testimony, "both", A);
         testimony.ended("both", open);
-        let audit = Audit::of(&accepted(&["never", "begun", "twice", "both"]), &testimony, |_| None);
+        let audit = Audit::of(&accepted(&["never", "begun", "twice", "both"]), &testimony, |_, _| None);
         let mut lost = audit.lost.clone();
         lost.sort_unstable();
         assert_eq!(lost, ["begun", "never"]);
@@ -170,7 +177,7 @@ mod tests {
         whole(&testimony, "both", A);
         tokio::time::advance(Duration::from_millis(1)).await;
         testimony.ended("both", open);
-        let audit = Audit::of(&accepted(&["both"]), &testimony, |_| None);
+        let audit = Audit::of(&accepted(&["both"]), &testimony, |_, _| None);
         assert_eq!(audit.overlapping, ["both"]);
     }
 
@@ -183,7 +190,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         let death = Instant::now();
         whole(&testimony, "after", B);
-        let died = |life: Life| (life == A).then_some(death);
+        let died = |life: Life, _| (life == A).then_some(death);
         let audit = Audit::of(&accepted(&["after", "before"]), &testimony, died);
         assert_eq!((audit.explained, audit.doubled), (1, vec!["before".to_owned()]));
     }

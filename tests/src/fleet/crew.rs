@@ -10,12 +10,17 @@ use tokio::time::{Instant, sleep};
 use super::member::{Common, Member};
 use super::testimony::Life;
 
+/// What was sent to a member while it did not read may be begun so much later.
+const LATE: Duration = Duration::from_secs(5);
+
 /// All members of a scenario. On drop they die at once.
 #[derive(Debug)]
 pub struct Fleet {
     pub common: Common,
     places: Mutex<Vec<Place>>,
     deaths: Mutex<HashMap<Life, Instant>>,
+    /// Members that did not read, and from when until when.
+    stalls: Mutex<Vec<(usize, Instant, Instant)>>,
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +32,8 @@ struct Place {
 impl Fleet {
     /// Places for `count` members, of which the first `living` are started; they connect when they can.
     pub fn start(count: usize, living: usize, common: Common) -> anyhow::Result<Self> {
-        let fleet = Self { common, places: Mutex::default(), deaths: Mutex::default() };
+        let fleet =
+            Self { common, places: Mutex::default(), deaths: Mutex::default(), stalls: Mutex::default() };
         fleet.places().resize_with(count, Place::default);
         for number in 0..living {
             fleet.revive(number)?;
@@ -104,6 +110,24 @@ impl Fleet {
     /// A life has ended suddenly by itself, or was one of none of these places.
     pub fn note_death(&self, life: Life, at: Instant) {
         self.deaths().insert(life, at);
+    }
+
+    /// Opens the valves of these members again, which have been shut `since`.
+    pub fn open_valves(&self, members: impl Iterator<Item = usize>, since: Instant) {
+        for number in members {
+            self.with(number, |member| member.valve.shut(false));
+            let stall = (number, since, Instant::now());
+            self.stalls.lock().unwrap_or_else(PoisonError::into_inner).push(stall);
+        }
+    }
+
+    /// What happened to a life that explains that something which it had, or was given, at this time is executed again.
+    pub fn fault(&self, life: Life, at: Instant) -> Option<Instant> {
+        let stalls = self.stalls.lock().unwrap_or_else(PoisonError::into_inner);
+        let stalled = |(member, from, to): &&(usize, Instant, Instant)| {
+            *member == life.member && *from <= at && at <= *to + LATE
+        };
+        self.died(life).or_else(|| stalls.iter().find(stalled).map(|(_, from, _)| *from))
     }
 
     /// When this life ended suddenly.

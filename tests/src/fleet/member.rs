@@ -119,7 +119,10 @@ async fn work(
     let execution = testimony.began(&context.run, context.attempt, life);
     tokio::select! {
         () = sleep(Duration::from_millis(milliseconds)) => {}
-        () = context.cancelled() => return Err(Failure::failed("stopped")),
+        () = context.cancelled() => {
+            testimony.stopped(&context.run, execution);
+            return Err(Failure::failed("stopped"));
+        }
     }
     testimony.ended(&context.run, execution);
     Ok(None)

@@ -20,8 +20,10 @@ pub struct Execution {
     /// As the assignment numbered it.
     pub attempt: u32,
     pub began: Instant,
-    /// `None`: it is under way, or its member died with it.
+    /// `None`: it is under way, was told to stop, or its member died with it.
     pub ended: Option<Instant>,
+    /// When it was told to stop before its end, and did.
+    pub stopped: Option<Instant>,
 }
 
 /// All executions, by run.
@@ -33,7 +35,7 @@ pub struct Testimony {
 impl Testimony {
     /// Says which execution of the run it is, for [`ended`](Self::ended).
     pub fn began(&self, run: &str, attempt: u32, life: Life) -> usize {
-        let execution = Execution { life, attempt, began: Instant::now(), ended: None };
+        let execution = Execution { life, attempt, began: Instant::now(), ended: None, stopped: None };
         let mut runs = self.runs();
         let executions = runs.entry(run.to_owned()).or_default();
         executions.push(execution);
@@ -43,6 +45,12 @@ impl Testimony {
     pub fn ended(&self, run: &str, execution: usize) {
         if let Some(execution) = self.runs().get_mut(run).and_then(|all| all.get_mut(execution)) {
             execution.ended = Some(Instant::now());
+        }
+    }
+
+    pub fn stopped(&self, run: &str, execution: usize) {
+        if let Some(execution) = self.runs().get_mut(run).and_then(|all| all.get_mut(execution)) {
+            execution.stopped = Some(Instant::now());
         }
     }
 

@@ -11,6 +11,8 @@ pub struct Verdict {
     pub what: String,
     pub seen: String,
     pub holds: bool,
+    /// It judges a time, or memory: what a machine that does other things too may fall short of.
+    pub measured: bool,
 }
 
 /// All of a scenario.
@@ -22,8 +24,18 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Of what came of it.
     pub fn judge(&mut self, what: impl Into<String>, seen: impl ToString, holds: bool) {
-        let verdict = Verdict { what: what.into(), seen: seen.to_string(), holds };
+        self.note(Verdict { what: what.into(), seen: seen.to_string(), holds, measured: false });
+    }
+
+    /// Of a time, or of memory.
+    pub fn measure(&mut self, what: impl Into<String>, seen: impl ToString, holds: bool) {
+        self.note(Verdict { what: what.into(), seen: seen.to_string(), holds, measured: true });
+    }
+
+    fn note(&mut self, verdict: Verdict) {
+        let holds = verdict.holds;
         progress(&format!("{}: {}: {}", if holds { "good" } else { "BAD" }, verdict.what, verdict.seen));
         self.verdicts.push(verdict);
     }
@@ -36,6 +48,11 @@ impl Outcome {
 
     pub fn holds(&self) -> bool {
         self.verdicts.iter().all(|verdict| verdict.holds)
+    }
+
+    /// As [`holds`](Self::holds), without what was measured.
+    pub fn is_right(&self) -> bool {
+        self.verdicts.iter().all(|verdict| verdict.holds || verdict.measured)
     }
 
     pub fn json(&self) -> Value {

@@ -71,9 +71,9 @@ pub async fn offline_host(backend: Backend) -> anyhow::Result<Outcome> {
     let calm = percentile(&waits(&all, stage.testimony(), start, from, others), 0.99);
     let meanwhile = percentile(&waits(&all, stage.testimony(), from, to, others), 0.99);
     let holds = meanwhile < calm * 2 + Duration::from_millis(250);
-    stage.outcome.judge("nobody else waits longer (p99)", format!("{calm:?}, then {meanwhile:?}"), holds);
+    stage.outcome.measure("nobody else waits longer (p99)", format!("{calm:?}, then {meanwhile:?}"), holds);
     let after = stage.memory();
-    stage.outcome.judge("memory is bounded", format!("{before}, then {after} MiB"), after < before + 64.0);
+    stage.outcome.measure("memory is bounded", format!("{before}, then {after} MiB"), after < before + 64.0);
 
     stage.fleet.revive(AWAY)?;
     Ok(stage.close_expecting(accepted.len()).await)

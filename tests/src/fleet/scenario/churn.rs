@@ -52,7 +52,7 @@ pub async fn churn(churn: &Churn) -> anyhow::Result<Outcome> {
     flow.stop().await;
     stage.outcome.figure("doors", doors.json());
     stage.outcome.figure("memory_mib", json!([first, second]));
-    stage.outcome.judge(
+    stage.outcome.measure(
         "memory is as after the first round",
         format!("{first} then {second} MiB"),
         second <= first * 1.1 + 16.0,

@@ -61,7 +61,11 @@ pub async fn herd(herd: &Herd) -> anyhow::Result<Outcome> {
     if let [.., before, last] = memories[..] {
         // An allocator keeps some of what it once had; what leaks grows with each herd.
         let holds = last <= before * 1.1 + 16.0;
-        stage.outcome.judge("memory is as after the herd before", format!("{before} then {last} MiB"), holds);
+        stage.outcome.measure(
+            "memory is as after the herd before",
+            format!("{before} then {last} MiB"),
+            holds,
+        );
     }
     Ok(stage.close().await)
 }
@@ -91,19 +95,19 @@ async fn one(stage: &mut Stage, herd: &Herd, number: usize) -> anyhow::Result<f6
     });
     stage.outcome.figure(&format!("herd_{number}"), figures);
     let seen = back.as_ref().map_or_else(ToString::to_string, |back| format!("{:.1} s", back.as_secs_f64()));
-    stage.outcome.judge(
+    stage.outcome.measure(
         format!("herd {number}: all are back in under 90 s"),
         seen,
         back.is_ok_and(|back| back < BACK),
     );
     let gone = herd.members - connected;
-    stage.outcome.judge(format!("herd {number}: nobody who is back is lost again"), gone, gone == 0);
+    stage.outcome.measure(format!("herd {number}: nobody who is back is lost again"), gone, gone == 0);
     stage.outcome.judge(format!("herd {number}: what ran goes on to its end"), unfinished, unfinished == 0);
     if !herd.plan.tls {
         let (failed, slowest) = doors.http();
         let holds = failed == 0 && slowest < Duration::from_secs(2);
         let seen = format!("{failed} failed, slowest {slowest:?}");
-        stage.outcome.judge(format!("herd {number}: the HTTP door answers within 2 s"), seen, holds);
+        stage.outcome.measure(format!("herd {number}: the HTTP door answers within 2 s"), seen, holds);
     }
     Ok(after)
 }

@@ -43,7 +43,7 @@ pub async fn idle(idle: &Idle) -> anyhow::Result<Outcome> {
         stage.outcome.figure(name, seconds(percentile(&waits, at)));
     }
     let after = stage.memory();
-    stage.outcome.judge(
+    stage.outcome.measure(
         "memory is flat",
         format!("{before} then {after} MiB"),
         after <= before * 1.25 + 32.0,

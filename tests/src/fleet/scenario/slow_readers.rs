@@ -40,9 +40,9 @@ pub async fn slow_readers(scenario: &SlowReaders) -> anyhow::Result<Outcome> {
     let (before, quiet) = (stage.memory(), Instant::now() - time / 4);
     let from = Instant::now();
 
-    let valves = (0..slow).filter_map(|number| stage.fleet.with(number, |member| member.valve.clone()));
-    let valves: Vec<_> = valves.collect();
-    valves.iter().for_each(|valve| valve.shut(true));
+    for number in 0..slow {
+        stage.fleet.with(number, |member| member.valve.shut(true));
+    }
     let config = stage.installation.configs().swap_remove(0);
     let deaf: Vec<_> = (0..slow).map(|number| Deaf::start(number, &config)).collect();
     eventually_within(Duration::from_secs(30), "the deaf are connected", async || {
@@ -69,7 +69,7 @@ pub async fn slow_readers(scenario: &SlowReaders) -> anyhow::Result<Outcome> {
     let begun = theirs.iter().filter(|run| !stage.testimony().of(run).is_empty()).count();
     drop(deaf);
 
-    valves.iter().for_each(|valve| valve.shut(false));
+    stage.fleet.open_valves(0..slow, from);
     flow.stop().await;
     stage.quiet().await;
     let after = stage.memory();
@@ -88,15 +88,19 @@ pub async fn slow_readers(scenario: &SlowReaders) -> anyhow::Result<Outcome> {
     stage.outcome.figure("begun_by_slow_readers_meanwhile", begun);
     let seen =
         closed.map_or_else(|| format!("{open} are open"), |closed| format!("{:.1} s", closed.as_secs_f64()));
-    stage.outcome.judge(
+    stage.outcome.measure(
         "who does not read is closed in under 40 s",
         seen,
         closed.is_some_and(|closed| closed < CLOSED),
     );
-    stage.outcome.judge("memory is flat", format!("{before}, peak {peak} MiB"), peak <= before * 1.25 + 64.0);
+    stage.outcome.measure(
+        "memory is flat",
+        format!("{before}, peak {peak} MiB"),
+        peak <= before * 1.25 + 64.0,
+    );
     let (calm, disturbed) = (percentile(&calm, 0.99), percentile(&disturbed, 0.99));
     let holds = disturbed <= calm * 2 + Duration::from_millis(250);
-    stage.outcome.judge(
+    stage.outcome.measure(
         "the others start as soon as before (p99)",
         format!("{calm:?} then {disturbed:?}"),
         holds,

@@ -104,7 +104,7 @@ impl Stage {
     /// As [`close`](Self::close), when so many runs that are none of the load's have expired.
     pub async fn close_expecting(mut self, expired: usize) -> Outcome {
         self.quiet().await;
-        let audit = Audit::of(&self.load.all(), self.testimony(), |life| self.fleet.died(life));
+        let audit = Audit::of(&self.load.all(), self.testimony(), |life, at| self.fleet.fault(life, at));
         let failed = self.installation.failed_runs(expired + 1000).await.map_err(|error| error.to_string());
         let outcome = &mut self.outcome;
         outcome.figure("audit", audit.json());
