@@ -21,7 +21,7 @@ const TAKEN: u64 = 8;
 
 /// Where the command of an attempt comes from.
 pub enum Source {
-    Template(HandlerConfig),
+    Template(Box<HandlerConfig>),
     /// Whoever submits chooses it. Only for workers whose own configuration allows it.
     Free,
 }

@@ -88,7 +88,7 @@ impl Daemon {
     pub async fn run(mut self, mut shutdown: watch::Receiver<Shutdown>) -> Result<(), RunError> {
         for (ticket, supervised) in std::mem::take(&mut self.adopted) {
             let orders = Orders { lease: ticket.lease(), stop: ticket.stop() };
-            self.execute(ticket.key(), orders, Charge::Adopted(ticket, supervised));
+            self.execute(ticket.key(), orders, Charge::Adopted(ticket, supervised.into()));
         }
         let (mut phase, mut deadline, mut dying) = (Shutdown::No, None, false);
         while phase == Shutdown::No || self.attempts.busy() > 0 {

@@ -36,7 +36,7 @@ pub enum Charge {
     /// All of it. There is no work if this worker has no handler of that name.
     Given(Assignment, Option<Work>),
     /// An earlier daemon has started it.
-    Adopted(Ticket, Supervised),
+    Adopted(Ticket, Box<Supervised>),
 }
 
 /// What an attempt in charge is told; the latest counts.
@@ -82,7 +82,7 @@ impl Execution {
             }
             Charge::Given(assignment, None) => (Some(unknown(&assignment.handler)), None),
             Charge::Adopted(ticket, supervised) => {
-                let led = Led::adopt(ticket, supervised, &self.entries).await;
+                let led = Led::adopt(ticket, *supervised, &self.entries).await;
                 self.lead(led).await
             }
         };

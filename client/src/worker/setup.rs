@@ -272,7 +272,7 @@ impl Builder {
             functions.map(|(name, handler)| (name, Work::Function(handler))).collect();
         let templates = std::mem::take(&mut self.commands).into_iter();
         let mut commands: Vec<(String, Source)> =
-            templates.map(|(name, config)| (name, Source::Template(config))).collect();
+            templates.map(|(name, config)| (name, Source::Template(config.into()))).collect();
         if self.allow_exec {
             commands.push(("exec".to_owned(), Source::Free));
         }
