@@ -61,14 +61,7 @@ impl Trap {
     fn new(direction: Direction, at: At, bytes: &[u8]) -> Self {
         assert!((1..=SEAM).contains(&bytes.len()), "{} bytes: 1 to {SEAM} can be looked for", bytes.len());
         let sprung = watch::Sender::new(None);
-        Self {
-            bytes: bytes.to_owned(),
-            direction,
-            at,
-            then: Then::Silence,
-            deed: Box::new(|| ()),
-            sprung,
-        }
+        Self { bytes: bytes.to_owned(), direction, at, then: Then::Silence, deed: Box::new(|| ()), sprung }
     }
 
     /// What becomes of the connection.
