@@ -41,10 +41,13 @@ faults: test-services release ## Break real installations in all named ways and 
 release:
 	$(CARGO) build --locked --release --workspace --bins
 
+fuzz: ## Throw bytes at the parsers, MINUTES=10 at each or at one TARGET; needs a nightly compiler
+	@scripts/fuzz
+
 check: fmt lint deny test ## All of the above, as CI does
 
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^## / { printf "\n%s\n", substr($$0, 4) } \
 	     /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run build test test-unit test-services faults release fmt lint deny check help
+.PHONY: run build test test-unit test-services faults release fmt lint deny fuzz check help

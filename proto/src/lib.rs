@@ -6,6 +6,7 @@ pub mod label;
 pub mod name;
 pub mod selector;
 pub mod target;
+pub mod variable;
 pub mod when;
 
 /// The messages and services of the package `marabunta.v1`, as generated.

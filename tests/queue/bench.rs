@@ -44,8 +44,12 @@ pub struct Bench {
 
 impl Bench {
     pub fn embedded() -> Self {
+        Self::in_memory_with(limits())
+    }
+
+    pub fn in_memory_with(limits: Limits) -> Self {
         Self {
-            queue: Arc::new(Embedded::new(limits())),
+            queue: Arc::new(Embedded::new(limits)),
             #[cfg(feature = "services")]
             prefix: None,
         }
@@ -53,9 +57,32 @@ impl Bench {
 
     #[cfg(feature = "services")]
     pub async fn redis(shards: u16) -> Self {
+        Self::redis_with(shards, limits()).await
+    }
+
+    #[cfg(feature = "services")]
+    pub async fn redis_with(shards: u16, limits: Limits) -> Self {
         let prefix = Redis::shared().await.prefix();
-        let queue = RedisQueue::connect(Self::options(&prefix, shards, "server-1")).await.unwrap();
+        let options = RedisOptions { limits, ..Self::options(&prefix, shards, "server-1") };
+        let queue = RedisQueue::connect(options).await.unwrap();
         Self { queue: Arc::new(queue), prefix: Some(prefix) }
+    }
+
+    /// Whether its clock is the test's.
+    pub fn is_in_memory(&self) -> bool {
+        #[cfg(feature = "services")]
+        return self.prefix.is_none();
+        #[cfg(not(feature = "services"))]
+        true
+    }
+
+    /// Takes all that it holds away.
+    pub async fn flush(&mut self, limits: Limits) {
+        #[cfg(feature = "services")]
+        if let Some(prefix) = &self.prefix {
+            return prefix.clear().await;
+        }
+        self.queue = Arc::new(Embedded::new(limits));
     }
 
     #[cfg(feature = "services")]

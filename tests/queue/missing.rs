@@ -36,7 +36,7 @@ contract! {
         assert_eq!(bench.phase(first).await, Some(Phase::Missed));
         assert_eq!(bench.settle(first, None, Step::Remove { result: None }).await, Settled::Settled);
         assert_eq!(bench.settle(second, None, GO).await, Settled::Settled);
-        assert_eq!(bench.settle(second, None, GO).await, Settled::Settled);
+        assert_eq!(bench.settle(second, None, GO).await, Settled::Already);
         assert_eq!(bench.take(&session, 9).await, [second]);
     }
 

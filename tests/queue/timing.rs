@@ -18,11 +18,10 @@ contract! {
     }
 
     async fn those_that_are_due_first_come_first(bench) {
-        let delays = [90, 30, 60];
-        let mut runs = vec![];
-        for delay in delays {
-            runs.push(bench.enqueue(Entry { delay: ms(delay), ..bench.ordered("web-1") }).await);
-        }
+        // In one call, so that they are counted from one moment.
+        let entries = [90, 30, 60].map(|delay| Entry { delay: ms(delay), ..bench.ordered("web-1") }).to_vec();
+        let runs: Vec<_> = entries.iter().map(|entry| entry.run).collect();
+        bench.queue.enqueue(entries).await.unwrap();
         for run in &runs {
             bench.until("it is ready", *run, |phase| *phase == Phase::Ready).await;
         }

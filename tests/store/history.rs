@@ -93,7 +93,11 @@ pub async fn a_cursor_survives_as_text(f: &Fixture) {
     }
     let cursor = f.store.runs(&RunFilter::default(), None, 1).await.unwrap().next.unwrap();
     assert_eq!(cursor.to_string().parse(), Ok(cursor));
-    for text in ["", ".", "1", "zz.x", "1.x", "-.", "7fffffffffffffff.00000000-0000-0000-0000-000000000000"] {
+    let run = "0199c1a2-b3c4-8007-8001-8f2e6d3a5b71";
+    assert!(format!("5.{run}").parse::<Cursor>().is_ok());
+    let negative = format!("-5.{run}");
+    let nil = "7fffffffffffffff.00000000-0000-0000-0000-000000000000";
+    for text in ["", ".", "1", "zz.x", "1.x", "-.", &negative, nil] {
         assert!(text.parse::<Cursor>().is_err(), "{text}");
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use marabunta_proto::variable::steers_programs;
 
 use super::UserSpec;
 
@@ -106,17 +107,6 @@ impl Command {
 
 fn refuse_nul(text: &str, field: impl FnOnce() -> String) -> Result<(), CommandError> {
     if text.contains('\0') { Err(CommandError::Nul { field: field() }) } else { Ok(()) }
-}
-
-/// Variables through which whoever sets them runs code of their own inside any program: those of the dynamic
-/// loader (ld.so(8)), of the C library, and what shells read before they start.
-fn steers_programs(key: &str) -> bool {
-    key.starts_with("LD_")
-        || key.starts_with("BASH_FUNC_")
-        || matches!(
-            key,
-            "GCONV_PATH" | "GLIBC_TUNABLES" | "BASH_ENV" | "ENV" | "IFS" | "SHELLOPTS" | "BASHOPTS"
-        )
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use marabunta_proto::variable::RESERVED;
 use serde::Deserialize;
 
 use super::{Command, CommandError};
 
-/// `{"argv": [..], "env": {..}, "cwd": "..", "stdin": ".."}`; all but `argv` may be left out. Bytes that are no text come as
-/// `stdin_base64` (RFC 4648 section 4, padded) in place of `stdin`.
+/// `{"argv": [..], "env": {..}, "cwd": "..", "stdin": ".."}`; all but `argv` may be left out, and what is empty counts as left out. Bytes
+/// that are no text come as `stdin_base64` (RFC 4648 section 4, padded) in place of `stdin`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FreeCommand {
@@ -22,7 +23,7 @@ pub struct FreeCommand {
     #[serde(default)]
     pub stdin: String,
     #[serde(default)]
-    pub stdin_base64: Option<String>,
+    pub stdin_base64: String,
 }
 
 impl FreeCommand {
@@ -34,22 +35,22 @@ impl FreeCommand {
     pub fn parse(payload: &[u8]) -> Result<Command, CommandError> {
         let free: Self =
             serde_json::from_slice(payload).map_err(|error| CommandError::Format(error.to_string()))?;
-        if let Some(key) = free.env.keys().find(|key| key.starts_with("MARABUNTA_")) {
+        if let Some(key) = free.env.keys().find(|key| key.starts_with(RESERVED)) {
             return Err(CommandError::Reserved { key: key.clone() });
         }
-        let stdin = match free.stdin_base64 {
-            None => free.stdin.into_bytes(),
-            Some(_) if !free.stdin.is_empty() => {
+        let stdin = match free.stdin_base64.as_str() {
+            "" => free.stdin.into_bytes(),
+            _ if !free.stdin.is_empty() => {
                 return Err(CommandError::Format("stdin and stdin_base64 are both given".into()));
             }
-            Some(text) => STANDARD
+            text => STANDARD
                 .decode(text)
                 .map_err(|error| CommandError::Format(format!("stdin_base64 is not base64: {error}")))?,
         };
         let command = Command {
             argv: free.argv,
             env: free.env,
-            cwd: free.cwd,
+            cwd: free.cwd.filter(|cwd| !cwd.as_os_str().is_empty()),
             stdin: Bytes::from(stdin),
             ..Command::default()
         };
@@ -79,6 +80,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_empty_counts_as_left_out() {
+        let payload = br#"{"argv":["cat"],"env":{},"cwd":"","stdin":"x","stdin_base64":""}"#;
+        let command = FreeCommand::parse(payload).unwrap();
+        assert_eq!((command.cwd, command.stdin.as_ref()), (None, &b"x"[..]));
+    }
+
+    #[test]
     fn bad_payloads_are_refused_by_name() {
         let deep = format!(r#"{{"argv":{}"#, "[".repeat(100_000));
         let rows: &[(&[u8], &str)] = &[
@@ -92,6 +100,7 @@ mod tests {
             (br#"{"argv":["a"],"argv":["b"]}"#, "duplicate field `argv`"),
             (br#"{"argv":["a"],"shell":true}"#, "unknown field `shell`"),
             (br#"{"argv":["a"],"stdin_base64":"a"}"#, "stdin_base64 is not base64"),
+            (br#"{"argv":["a"],"stdin_base64":"Zh=="}"#, "stdin_base64 is not base64"),
             (br#"{"argv":["a"],"stdin":"x","stdin_base64":"AA=="}"#, "both given"),
             (br#"{"argv":["a"],}"#, "trailing comma"),
             (br#"{"argv":["a"]} x"#, "trailing characters"),

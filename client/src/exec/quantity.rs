@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use marabunta_proto::duration;
 use serde::{Deserialize, Deserializer, de};
 
 /// Bytes, written `512B`, `64KiB`, `10MB`: binary units (KiB, MiB, GiB, TiB) or decimal ones (kB, MB, GB, TB).
@@ -25,6 +26,8 @@ pub enum QuantityError {
     SizeTooLarge(String),
     #[error("{text:?} is not a span of time, such as 30s or 1h 30m: {why}")]
     Span { text: String, why: String },
+    #[error("{0:?} is longer than 3650d")]
+    SpanTooLong(String),
 }
 
 impl std::str::FromStr for ByteSize {
@@ -58,9 +61,13 @@ impl std::str::FromStr for Span {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        humantime::parse_duration(text)
-            .map(Self)
-            .map_err(|error| QuantityError::Span { text: text.into(), why: error.to_string() })
+        let span = humantime::parse_duration(text)
+            .map_err(|error| QuantityError::Span { text: text.into(), why: error.to_string() })?;
+        // So that it can be counted from any moment.
+        if span > duration::MAX {
+            return Err(QuantityError::SpanTooLong(text.into()));
+        }
+        Ok(Self(span))
     }
 }
 
@@ -116,5 +123,7 @@ mod tests {
             let error = text.parse::<Span>().expect_err(text).to_string();
             assert!(error.contains(&format!("{text:?} is not a span of time")), "{error}");
         }
+        let error = "500000000000 years".parse::<Span>().unwrap_err().to_string();
+        assert!(error.contains("longer than 3650d"), "{error}");
     }
 }

@@ -343,4 +343,6 @@ impl Attempts {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -125,6 +125,11 @@ impl Led {
         }
     }
 
+    /// Lets the supervisor go: nobody wants the end.
+    pub fn discard(self) {
+        self.supervised.release();
+    }
+
     /// Lets the supervisor go once the end, too, is in the spool, or nobody wants it. Until then the supervisor keeps it.
     pub async fn release(mut self, key: Key) {
         let words = self.supervised.words();

@@ -71,8 +71,8 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
     /// How long to wait for what runs after SIGTERM, before it is left to the next worker [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub drain_timeout: Option<std::time::Duration>,
+    #[arg(long, value_name = "TIME")]
+    pub drain_timeout: Option<Span>,
     /// Answer health checks by HTTP at this address
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub health: Option<SocketAddr>,
@@ -165,8 +165,8 @@ pub fn settle(
     if let Some(limit) = file.spool_limit {
         builder = builder.spool_limit(limit.0);
     }
-    if let Some(timeout) = args.drain_timeout.or(file.drain_timeout.map(|span| span.0)) {
-        builder = builder.drain_timeout(timeout);
+    if let Some(timeout) = args.drain_timeout.or(file.drain_timeout) {
+        builder = builder.drain_timeout(timeout.0);
     }
     Ok((builder, args.health.or(file.health)))
 }

@@ -86,11 +86,14 @@ impl Execution {
                 self.lead(led).await
             }
         };
+        if self.stop() == Some(Stop::Abandon) {
+            if let Some(led) = led {
+                led.discard();
+            }
+            return Executed { key: self.key, led: None };
+        }
         let executed = Executed { key: self.key, led };
         let Some(end) = end else { return executed };
-        if self.stop() == Some(Stop::Abandon) {
-            return executed;
-        }
         let (started, ended) = (end.started.or(Some(started)), end.ended.or_else(|| Some(wire::now())));
         let end = Box::new(AttemptEnd { started, ended, ..end });
         if self.entries.send(Entry::End { key: self.key, end }).await.is_err() {

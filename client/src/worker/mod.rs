@@ -38,3 +38,10 @@ mod wire;
 pub use daemon::{RunError, Shutdown};
 pub use handler::{Completion, Context, Failure, FailureKind, Handler, Handling, Printed, Stream, function};
 pub use setup::{Builder, StartError, Worker};
+
+/// What `tests/fuzz` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use super::spool::Ledger;
+    pub use super::wire::{assignment, duration, verdict};
+}

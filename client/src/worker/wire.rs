@@ -70,9 +70,14 @@ pub fn stopped(why: Stop) -> v1::AttemptEnd {
     v1::AttemptEnd { outcome: outcome.into(), exit_code, error: error.into(), ..Default::default() }
 }
 
-/// A span of time; a negative one counts as none.
+/// A span of time; a negative one counts as none, and one longer than can be written counts as the longest.
 pub fn duration(wire: prost_types::Duration) -> Duration {
-    Duration::try_from(wire).unwrap_or_default()
+    match (u64::try_from(wire.seconds), u32::try_from(wire.nanos)) {
+        (Ok(seconds), Ok(nanos)) => Duration::from_secs(seconds)
+            .saturating_add(Duration::from_nanos(nanos.into()))
+            .min(marabunta_proto::duration::MAX),
+        _ => Duration::ZERO,
+    }
 }
 
 /// A moment that is so much later; `None` if there is none.
@@ -105,6 +110,16 @@ mod tests {
         }
         let fetched = assignment(v1::Assignment { payload: hash(32), ..whole }).unwrap();
         assert_eq!(fetched.payload, Payload::Hash([7; 32]));
+    }
+
+    #[test]
+    fn a_time_out_of_any_length_can_be_counted_from_now() {
+        for seconds in [i64::MIN, -1, 0, 5, i64::MAX] {
+            let timeout = Some(prost_types::Duration { seconds, nanos: 0 });
+            let wire = v1::Assignment { lease: "l".into(), run: "r".into(), timeout, ..Default::default() };
+            let timeout = assignment(wire).unwrap().timeout.unwrap();
+            assert!(tokio::time::Instant::now().checked_add(timeout).is_some(), "{seconds} s");
+        }
     }
 
     #[test]

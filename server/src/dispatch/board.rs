@@ -224,4 +224,6 @@ fn started(worker: &Name, lease: &Lease) -> Started {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -36,7 +36,9 @@ labels! {
     Loss("cause") {
         /// Its worker says so.
         Reported = ["reported"],
-        /// Its worker was gone for longer than its lease.
+        /// Its worker's stream ended, and it did not come back.
+        Ended = ["stream_ended"],
+        /// Its worker was not heard of for longer than its lease, as its server had gone, or Redis had forgotten its session.
         Silent = ["silent"],
         /// Its worker came back without it.
         Missing = ["missing"],
@@ -52,7 +54,9 @@ labels! {
         Reported = ["reported"],
         /// Its worker stops, or has no room, and had not begun it.
         GivenBack = ["given_back"],
-        /// Its worker was gone for longer than its lease.
+        /// Its worker's stream ended, and it did not come back.
+        Ended = ["stream_ended"],
+        /// Its worker was not heard of for longer than its lease, as its server had gone, or Redis had forgotten its session.
         Silent = ["silent"],
         /// Its worker came back without it.
         Missing = ["missing"],

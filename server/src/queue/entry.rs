@@ -147,6 +147,8 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     Settled,
+    /// It went back before, with the same counters: nothing was changed.
+    Already,
     /// A later attempt has been given out: nothing was changed.
     Stale,
     /// The run is not open here.

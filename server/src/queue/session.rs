@@ -48,7 +48,7 @@ pub struct Opened {
     /// The session that this one replaces, if one was live; [`super::Hint::Superseded`] has gone to its server.
     pub superseded: Option<Session>,
     /// What the worker holds rightly: in flight under this session now, accepted, with the fence it had. Also a run that went back and that
-    /// nobody claimed since, and one whose fence is later than any the queue remembers.
+    /// nobody claimed since, and one whose fence is later than any the queue remembers; of two attempts of one run the later.
     pub adopted: Vec<Record>,
     /// In flight for this worker under an earlier session by the queue's account, but the worker does not hold it: to be settled as lost where it was accepted by
     /// another instance, and as never accepted otherwise.
@@ -74,6 +74,8 @@ pub struct Silent {
     pub session: SessionId,
     /// How long ago the deadline passed.
     pub since: Duration,
+    /// A live server had seen its stream end. Otherwise its server had gone, or the queue has forgotten who it was.
+    pub ended: bool,
     /// What is in flight under it.
     pub holding: Vec<Record>,
 }

@@ -57,7 +57,8 @@ pub async fn run(
 fn buried(silent: Vec<Silent>, lost_after: Duration) -> Vec<End> {
     let mut ends = Vec::new();
     for session in silent {
-        let lost = |record| end(record, &why_lost(record, session.since, lost_after)?, Witness::Silence);
+        let by = if session.ended { Witness::Departure } else { Witness::Silence };
+        let lost = |record| end(record, &why_lost(record, session.since, lost_after)?, by);
         let lost: Vec<End> = session.holding.iter().filter_map(lost).collect();
         if !lost.is_empty() {
             info!(worker = %session.worker, session = %session.session, runs = lost.len(), "worker lost");
@@ -105,6 +106,9 @@ async fn remember(
     run: crate::run::RunId,
     fence: crate::run::Fence,
 ) {
+    if !fence.is_possible(u64::try_from(settler.clock.now().timestamp_micros()).unwrap_or(0)) {
+        return warn!(%run, %worker, "a worker holds what nobody can have given it");
+    }
     let view = match settler.store.run(run).await {
         Ok(Some(view)) if !view.state.is_final() => view,
         Ok(_) => return,

@@ -32,8 +32,8 @@ impl Report {
         let (keeper, settler) = (settler.clone(), settler.clone());
         Self {
             messages: Batcher::spawn(tracker, panics, move |batches| {
-                let (queue, store) = (keeper.queue.clone(), keeper.store.clone());
-                async move { messages::keep(&*queue, &store, batches).await }
+                let keeper = keeper.clone();
+                async move { messages::keep(&keeper, batches).await }
             }),
             ends: Batcher::spawn(tracker, panics, move |ends| {
                 let settler = settler.clone();

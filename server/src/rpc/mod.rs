@@ -4,7 +4,7 @@
 //! the services are [`runs`], [`tasks`], [`workers`] and [`dispatch`], served by [`Door`].
 
 mod caught;
-mod convert;
+pub mod convert;
 mod dispatch;
 mod door;
 mod health;

@@ -112,7 +112,7 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let (micros, run) = text.split_once('.').ok_or(CursorError)?;
-        let micros = i64::from_str_radix(micros, 16).map_err(|_| CursorError)?;
+        let micros = i64::from_str_radix(micros, 16).ok().filter(|micros| *micros >= 0).ok_or(CursorError)?;
         let created = DateTime::from_timestamp_micros(micros).ok_or(CursorError)?;
         Ok(Self { created, run: run.parse().map_err(|_| CursorError)? })
     }

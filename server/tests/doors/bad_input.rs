@@ -89,7 +89,7 @@ fn submissions() -> Vec<(v1::SubmitRequest, &'static str)> {
         (with_env("", ""), "exec.env key is \"\": a variable's name is not empty"),
         (
             with_env("LD_PRELOAD", "/x.so"),
-            "exec.env key is \"LD_PRELOAD\": it changes how programs are loaded",
+            "exec.env key is \"LD_PRELOAD\": it changes what every program does",
         ),
         (with_env("A", "\0"), "exec.env[\"A\"] is \"\\0\": a variable cannot hold a NUL"),
         (v1::SubmitRequest { payload: "1".into(), ..right() }, "payload is \"1\": it does not go with exec"),

@@ -9,6 +9,7 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use marabunta_tests::faults::finding::Finding;
 use marabunta_tests::faults::named::{self, Named};
+use marabunta_tests::faults::previous::Previous;
 use marabunta_tests::faults::table::{self, Row};
 use marabunta_tests::support::Backend;
 
@@ -21,6 +22,9 @@ struct Cli {
     /// Only on this backend
     #[arg(long)]
     backend: Option<On>,
+    /// The revision that mixed versions are tried with [default: the newest tag `v*`, else before the latest change of the wire]
+    #[arg(long, value_name = "REV")]
+    previous: Option<String>,
     /// Only say what there is
     #[arg(long)]
     list: bool,
@@ -59,6 +63,9 @@ fn main() -> ExitCode {
     if chosen.is_empty() {
         eprintln!("there is no such fault; --list tells what there is");
         return ExitCode::FAILURE;
+    }
+    if let Some(revision) = &cli.previous {
+        Previous::choose(revision.clone());
     }
     println!("{}", table::head());
     let mut rows = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -109,6 +109,11 @@ impl Arena {
 
     /// A task that fires each second.
     pub async fn each_second(&mut self, name: &str, shape: Shape) {
+        self.each_second_with(name, shape, TaskSpec::default()).await;
+    }
+
+    /// The same, with what else a task may say.
+    pub async fn each_second_with(&mut self, name: &str, shape: Shape, other: TaskSpec) {
         let mut tasks = TasksClient::new(self.cluster.channel().await);
         let spec = TaskSpec {
             name: name.to_owned(),
@@ -116,7 +121,7 @@ impl Arena {
             when: "* * * * * *".to_owned(),
             what: Some(task_spec::What::Handler(HANDLER.to_owned())),
             payload: serde_json::to_string(&shape.deed).expect("a deed is JSON"),
-            ..TaskSpec::default()
+            ..other
         };
         let request = CreateTaskRequest { task: Some(spec), paused: false };
         let task = tasks.create(request).await.expect("the schedule is right").into_inner();
@@ -248,12 +253,29 @@ impl Plan {
     /// Real daemons `d-1`, `d-2` ..
     pub fn daemons(mut self, count: usize) -> Self {
         for number in 1..=count {
-            let name = format!("d-{number}");
-            let toml = witness::daemon(&program::built("witness"), &name, self.testimony.path());
-            let worker = WorkerOptions::configured(&name, &toml).label(ALL).slots(self.slots);
-            self.options = self.options.workers([worker]);
-            self.names.push(name);
+            self = self.daemon(&format!("d-{number}"), &[HANDLER], None);
         }
+        self
+    }
+
+    /// One real daemon, with these handlers, which all do the same, and maybe of another build than this one.
+    pub fn daemon(mut self, name: &str, handlers: &[&str], build: Option<&Path>) -> Self {
+        let witness = program::built("witness");
+        let table = |handler: &&str| witness::daemon(handler, &witness, name, self.testimony.path());
+        let toml: String = handlers.iter().map(table).collect();
+        let worker = WorkerOptions::configured(name, &toml).label(ALL).slots(self.slots);
+        let worker = match build {
+            Some(build) => worker.build(build),
+            None => worker,
+        };
+        self.options = self.options.workers([worker]);
+        self.names.push(name.to_owned());
+        self
+    }
+
+    /// Another build of the servers than this one.
+    pub fn server_program(mut self, program: &Path) -> Self {
+        self.options = self.options.server_program(program);
         self
     }
 
@@ -314,7 +336,7 @@ fn micros(time: Option<Timestamp>) -> i64 {
 }
 
 /// The processes that descend from this one.
-fn descendants(ancestor: u32) -> Vec<i32> {
+pub fn descendants(ancestor: u32) -> Vec<i32> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").expect("Linux has /proc").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {

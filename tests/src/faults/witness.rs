@@ -55,6 +55,12 @@ struct WorkerArgs {
     prefetch: u32,
     #[arg(long)]
     spool: PathBuf,
+    #[arg(long)]
+    tls_ca: Option<PathBuf>,
+    #[arg(long)]
+    tls_cert: Option<PathBuf>,
+    #[arg(long)]
+    tls_key: Option<PathBuf>,
     /// Directory of the testimony
     #[arg(long)]
     testimony: PathBuf,
@@ -73,10 +79,10 @@ struct TaskArgs {
     testimony: PathBuf,
 }
 
-/// The configuration of a daemon whose handler [`HANDLER`] is this program.
-pub fn daemon(program: &Path, worker: &str, testimony: &Path) -> String {
+/// The part of a daemon's configuration by which a handler, [`HANDLER`] as a rule, is this program.
+pub fn daemon(handler: &str, program: &Path, worker: &str, testimony: &Path) -> String {
     format!(
-        "[handlers.{HANDLER}]\nstdin = 'payload'\nargv = ['{}', 'task', '--worker', '{worker}', '--testimony', '{}']\n",
+        "[handlers.{handler}]\nstdin = 'payload'\nargv = ['{}', 'task', '--worker', '{worker}', '--testimony', '{}']\n",
         program.display(),
         testimony.display()
     )
@@ -99,8 +105,15 @@ async fn work(args: WorkerArgs) -> anyhow::Result<u8> {
         .prefetch(args.prefetch)
         .handler(HANDLER, handler);
     for server in args.server {
-        builder =
-            builder.server(connect::Config { server, insecure: args.insecure, ..connect::Config::default() });
+        let (tls_ca, tls_cert, tls_key) = (args.tls_ca.clone(), args.tls_cert.clone(), args.tls_key.clone());
+        builder = builder.server(connect::Config {
+            server,
+            tls_ca,
+            tls_cert,
+            tls_key,
+            insecure: args.insecure,
+            ..connect::Config::default()
+        });
     }
     for label in args.label {
         let (key, value) = label.split_once('=').with_context(|| format!("{label:?} is no KEY=VALUE"))?;

@@ -41,10 +41,14 @@ pub struct Shape {
     /// The workers that may run it.
     pub workers: Vec<String>,
     pub durable: bool,
+    /// [`HANDLER`] unless set.
+    pub handler: Option<String>,
     pub deed: Deed,
     pub retries: u32,
     /// As the API has it unless set.
     pub max_lost: Option<u32>,
+    /// Of an attempt; none unless set.
+    pub timeout: Option<Duration>,
 }
 
 /// Where operations get their numbers and servers are found, for all workloads of an arena.
@@ -70,12 +74,13 @@ impl Door {
             let endpoint = Channel::from_shared(url.clone()).expect("a server has a URL");
             endpoint.connect_timeout(DEADLINE).connect_lazy()
         };
+        Self::through(servers.iter().map(channel).collect())
+    }
+
+    /// The same by channels that are open already.
+    pub fn through(servers: Vec<Channel>) -> Self {
         let nonce = Uuid::new_v4().simple().to_string();
-        Self {
-            servers: servers.iter().map(channel).collect(),
-            next: AtomicU32::new(1).into(),
-            nonce: nonce.into(),
-        }
+        Self { servers: servers.into(), next: AtomicU32::new(1).into(), nonce: nonce.into() }
     }
 
     /// Asks for `rate` runs a second, the shapes in turn, until it is stopped. `base` is the place of the first shape among all of the arena.
@@ -155,11 +160,13 @@ impl Load {
 impl Shape {
     fn request(&self, op: u32, nonce: &str) -> SubmitRequest {
         let deed = Deed { op: op.into(), ..self.deed.clone() };
+        let timeout = self.timeout.map(|span| span.try_into().expect("no time-out is so long"));
+        let policy = Policy { retries: self.retries, max_lost: self.max_lost, timeout, ..Policy::default() };
         SubmitRequest {
             target: self.target.clone(),
-            what: Some(What::Handler(HANDLER.to_owned())),
+            what: Some(What::Handler(self.handler.as_deref().unwrap_or(HANDLER).to_owned())),
             payload: serde_json::to_string(&deed).expect("a deed is JSON"),
-            policy: Some(Policy { retries: self.retries, max_lost: self.max_lost, ..Policy::default() }),
+            policy: Some(policy),
             durability: if self.durable { Durability::Durable } else { Durability::Fast }.into(),
             idempotency_key: format!("{nonce}-{op}"),
             ..SubmitRequest::default()

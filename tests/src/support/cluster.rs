@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::thread;
 
 use anyhow::Context as _;
@@ -258,6 +259,12 @@ impl ClusterOptions {
     /// One more argument for every server.
     pub fn server_argument(mut self, argument: impl Into<OsString>) -> Self {
         self.server.arguments.push(argument.into());
+        self
+    }
+
+    /// Another build of the servers, such as an earlier version.
+    pub fn server_program(mut self, program: &Path) -> Self {
+        self.server.program = Some(program.to_owned());
         self
     }
 

@@ -25,6 +25,8 @@ pub mod metrics;
 mod testimony;
 pub mod wait;
 
+pub mod seeded;
+
 pub mod port;
 pub mod process;
 pub mod program;

@@ -42,7 +42,7 @@ fn build() {
     // The whole workspace, so that the features of shared dependencies are those of `make build` and nothing is built twice.
     let mut command = Command::new(cargo);
     command.args(["build", "--locked", "--quiet", "--workspace", "--bins", "--target-dir"]).arg(target());
-    if profile().file_name() == Some(OsStr::new("release")) {
+    if is_release() {
         command.arg("--release");
     }
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
@@ -50,7 +50,13 @@ fn build() {
     assert!(output.status.success(), "failed to build:\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn target() -> &'static Path {
+/// Whether the tests, and what they build, are optimised.
+pub fn is_release() -> bool {
+    profile().file_name() == Some(OsStr::new("release"))
+}
+
+/// The target directory of cargo.
+pub fn target() -> &'static Path {
     profile().parent().expect("a profile's directory is in the target directory")
 }
 

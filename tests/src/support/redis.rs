@@ -142,6 +142,11 @@ impl Prefix {
     pub async fn keys(&self) -> Vec<String> {
         keys(&self.url, &self.prefix).await.expect("Redis answers")
     }
+
+    /// Deletes every key under the prefix.
+    pub async fn clear(&self) {
+        empty(&self.url, &self.prefix).await.expect("Redis answers");
+    }
 }
 
 impl Drop for Prefix {

@@ -29,6 +29,8 @@ pub struct Server {
 pub struct Options {
     pub arguments: Vec<OsString>,
     pub environment: Vec<(OsString, OsString)>,
+    /// Another build of it than this one.
+    pub program: Option<PathBuf>,
     /// A program and its arguments through which it is started.
     pub launcher: Vec<OsString>,
     /// The address of this host at which it listens, without TLS; loopback unless set.
@@ -154,7 +156,12 @@ pub(super) async fn exit(process: &Mutex<Process>) -> i32 {
 
 /// A command without the variables that the person who runs the tests may have set for real use.
 pub(super) fn clean(program: &str) -> Command {
-    let mut command = Command::new(program::built(program));
+    clean_at(program::built(program))
+}
+
+/// The same for any program.
+pub(super) fn clean_at(program: PathBuf) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"MARABUNTA_") {
             command.env_remove(name);
@@ -164,7 +171,8 @@ pub(super) fn clean(program: &str) -> Command {
 }
 
 fn spawn(options: &Options, grpc: &Port, http: &Port, directory: &Scratch) -> Process {
-    let mut command = clean("marabunta-server");
+    let program = options.program.clone().unwrap_or_else(|| program::built("marabunta-server"));
+    let mut command = clean_at(program);
     let says = |flag: &str| options.arguments.iter().any(|argument| argument == flag);
     for (flag, port) in [("--grpc", grpc), ("--http", http)] {
         if !says(flag) {

@@ -10,8 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::process::{Process, through};
+use super::program;
 use super::scratch::Scratch;
-use super::server::{clean, exit};
+use super::server::{clean_at, exit};
 
 /// How a worker is started. A name alone is one: `"web-1".into()`.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct WorkerOptions {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     program: Program,
+    /// Another build of the daemon than this one.
+    build: Option<PathBuf>,
     server: Option<String>,
     launcher: Vec<OsString>,
     spool: Option<PathBuf>,
@@ -56,6 +59,7 @@ impl WorkerOptions {
             arguments: Vec::new(),
             environment: Vec::new(),
             program,
+            build: None,
             server: None,
             launcher: Vec::new(),
             spool: None,
@@ -85,6 +89,12 @@ impl WorkerOptions {
     /// One more variable.
     pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Another build of the daemon, such as an earlier version.
+    pub fn build(mut self, program: &Path) -> Self {
+        self.build = Some(program.to_owned());
         self
     }
 
@@ -155,6 +165,11 @@ impl Worker {
     /// All that it has logged, over its restarts.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&self.process().stderr()).into_owned()
+    }
+
+    /// Whether it has ended, so that it may be started again.
+    pub fn has_exited(&self) -> bool {
+        self.process().exited().is_some()
     }
 
     /// SIGKILL to the daemon alone: its supervisors go on with what it runs.
@@ -239,10 +254,11 @@ fn mark(pid: i32) -> Option<Vec<u8>> {
 }
 
 fn spawn(options: &WorkerOptions, server: &str, directory: &Scratch) -> Process {
-    let mut command = clean(match &options.program {
-        Program::Daemon(_) => "marabunta",
-        Program::Witness(_) => "witness",
-    });
+    let program = match &options.program {
+        Program::Daemon(_) => options.build.clone().unwrap_or_else(|| program::built("marabunta")),
+        Program::Witness(_) => program::built("witness"),
+    };
+    let mut command = clean_at(program);
     command.args(["worker", "--server", server, "--name", &options.name]).args(&options.arguments);
     let spool = options.spool.clone().unwrap_or_else(|| directory.join("spool"));
     command.arg("--spool").arg(spool).env("HOME", directory.path());

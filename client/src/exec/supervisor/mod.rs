@@ -50,6 +50,12 @@ use self::group::Group;
 use self::tree::Tree;
 use self::words::Words;
 
+/// What `tests/fuzz` reaches.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use super::frame::{Ask, Reply, Request, Word, decode};
+}
+
 /// The subcommand.
 pub const SUBCOMMAND: &str = "supervise";
 

@@ -5,7 +5,7 @@ fn lease(name: &str) -> Lease {
 }
 
 /// `run/attempt` is the lease of that attempt of that run.
-fn given(name: &str) -> Assignment {
+pub(super) fn given(name: &str) -> Assignment {
     let (run, attempt) = name.split_once('/').unwrap();
     Assignment {
         lease: lease(name),

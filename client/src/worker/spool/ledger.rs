@@ -127,7 +127,7 @@ impl Ledger {
         let mut attempts: BTreeMap<Key, Attempt> = BTreeMap::new();
         let (mut next, mut dead) = (1, Vec::new());
         let log = Frames::open(directory, |place, body| {
-            let Ok(record) = Record::decode(body) else { return dead.push(place) };
+            let Some(record) = Record::read(body) else { return dead.push(place) };
             next = next.max(record.key + 1);
             replay(&mut attempts, &mut dead, place, record);
         })?;

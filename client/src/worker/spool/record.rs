@@ -3,6 +3,10 @@
 
 use bytes::Bytes;
 use marabunta_proto::v1::{AttemptEnd, MessageBatch};
+use prost::Message as _;
+
+/// No worker counts its attempts, and no attempt its messages, beyond this.
+const MOST: u64 = u64::MAX >> 1;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Record {
@@ -38,4 +42,16 @@ pub struct End {
     pub run: String,
     #[prost(message, optional, tag = "2")]
     pub end: Option<AttemptEnd>,
+}
+
+impl Record {
+    /// Reads what a log holds; `None` for what no worker wrote.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let record = Self::decode(body).ok()?;
+        let last = match &record.body {
+            Some(Body::Messages(batch)) => batch.first.checked_add(batch.messages.len() as u64)?,
+            _ => 0,
+        };
+        (record.key.max(last) < MOST).then_some(record)
+    }
 }

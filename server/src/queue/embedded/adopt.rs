@@ -1,5 +1,7 @@
 //! Sessions that begin: what the worker holds, against what the queue gave it.
 
+use std::cmp::Reverse;
+
 use tokio::time::Instant;
 
 use super::open::{Open, Stage};
@@ -8,7 +10,9 @@ use crate::queue::{Hint, Missing, Opened, Session};
 use crate::run::{Fence, RunId};
 
 impl State {
-    pub fn open(&mut self, session: Session, holding: Vec<(RunId, Fence)>, now: Instant) -> Opened {
+    pub fn open(&mut self, session: Session, mut holding: Vec<(RunId, Fence)>, now: Instant) -> Opened {
+        // Of two attempts of one run the later counts.
+        holding.sort_unstable_by_key(|(_, fence)| Reverse(*fence));
         let mut opened = Opened::default();
         let worker = session.worker.clone();
         opened.superseded = self.sessions.live(&worker).filter(|live| live.id != session.id).cloned();
@@ -23,7 +27,7 @@ impl State {
         for (run, fence) in holding {
             match self.runs.get(&run) {
                 None => opened.unknown.push((run, fence)),
-                Some(open) if !is_rightful(open, fence) => opened.stale.push((run, fence)),
+                Some(open) if !self.is_rightful(open, fence, now) => opened.stale.push((run, fence)),
                 Some(_) => {
                     self.hold(run, fence, worker.clone(), id);
                     opened.adopted.push(self.record(&self.runs[&run], now));
@@ -41,10 +45,15 @@ impl State {
             .collect();
         opened
     }
-}
 
-/// Whether a worker that holds this fence holds the latest attempt. A fence later than any known is right: what gave it was forgotten.
-fn is_rightful(open: &Open, fence: Fence) -> bool {
-    open.fence.is_none_or(|latest| latest <= fence)
-        && !matches!(open.stage, Stage::Ending { .. } | Stage::Missed { .. })
+    /// Whether a worker that holds this fence holds the latest attempt.
+    fn is_rightful(&self, open: &Open, fence: Fence, now: Instant) -> bool {
+        self.is_good(open, fence, now) && !matches!(open.stage, Stage::Ending { .. } | Stage::Missed { .. })
+    }
+
+    /// Whether this is the fence of the latest attempt. A later one is right, as what gave it was forgotten; not one that nobody can have given.
+    pub fn is_good(&self, open: &Open, fence: Fence, now: Instant) -> bool {
+        let later = || fence.is_possible(self.micros(now)) || fence.0 <= self.fence;
+        open.fence == Some(fence) || open.fence.is_none_or(|latest| latest < fence) && later()
+    }
 }

@@ -79,11 +79,14 @@ impl State {
 
     pub fn settle(&mut self, settlement: Settlement, now: Instant) -> Settled {
         let Some(open) = self.runs.get(&settlement.run) else { return Settled::Unknown };
-        if settlement.fence.is_some() && settlement.fence < open.fence {
+        if settlement.fence.is_some_and(|fence| !self.is_good(open, fence, now)) {
             return Settled::Stale;
         }
         match settlement.step {
-            Step::Again { delay, counters } => self.again(settlement.run, delay, counters, now),
+            Step::Again { delay, counters } if !self.again(settlement.run, delay, counters, now) => {
+                return Settled::Already;
+            }
+            Step::Again { .. } => {}
             Step::Remove { result } => {
                 if let Some(result) = result {
                     self.results.put(settlement.run, result, now);
@@ -94,13 +97,16 @@ impl State {
         Settled::Settled
     }
 
-    /// Back to its place. One that went back already, with these counters, is where it should be.
-    fn again(&mut self, run: RunId, delay: Duration, counters: Counters, now: Instant) {
-        let Some(open) = self.runs.get_mut(&run) else { return };
+    /// Back to its place. One that went back already, with these counters, is where it should be: `false`.
+    fn again(&mut self, run: RunId, delay: Duration, counters: Counters, now: Instant) -> bool {
+        let Some(open) = self.runs.get_mut(&run) else { return false };
         match open.stage {
-            Stage::Missed { .. } => return self.release(run, now),
-            Stage::Behind | Stage::Ending { .. } => return,
-            Stage::Due(_) | Stage::Ready if open.counters == counters => return,
+            Stage::Missed { .. } => {
+                self.release(run, now);
+                return true;
+            }
+            Stage::Behind | Stage::Ending { .. } => return false,
+            Stage::Due(_) | Stage::Ready if open.counters == counters => return false,
             Stage::Due(_) | Stage::Ready | Stage::InFlight { .. } => open.counters = counters,
         }
         match open.cancelled {
@@ -108,5 +114,6 @@ impl State {
             false if delay.is_zero() => self.go(run, Stage::Ready),
             false => self.go(run, Stage::Due(now + delay)),
         }
+        true
     }
 }

@@ -29,8 +29,11 @@ enum Stage {
     Live,
     /// Its stream has ended.
     Closed,
-    /// Past its deadline; offered again at this moment.
-    Silent(Instant),
+    /// Past its deadline; offered again at this moment. `ended`: it was closed.
+    Silent {
+        again: Instant,
+        ended: bool,
+    },
 }
 
 /// A session past its deadline.
@@ -39,6 +42,8 @@ pub(super) struct Overdue {
     pub deadline: Instant,
     /// It was never offered before.
     pub first: bool,
+    /// Its stream had ended.
+    pub ended: bool,
 }
 
 impl Sessions {
@@ -116,9 +121,13 @@ impl Sessions {
         let mut overdue = Vec::new();
         for (at, worker) in new.into_iter().chain(old).take(most) {
             let Some(known) = self.known.get_mut(&worker) else { continue };
-            let first = !matches!(known.stage, Stage::Silent(_));
-            known.stage = Stage::Silent(now + again);
-            overdue.push(Overdue { session: known.session.clone(), deadline: known.deadline, first });
+            let (first, ended) = match known.stage {
+                Stage::Live => (true, false),
+                Stage::Closed => (true, known.session.id != SessionId::NONE),
+                Stage::Silent { ended, .. } => (false, ended),
+            };
+            known.stage = Stage::Silent { again: now + again, ended };
+            overdue.push(Overdue { session: known.session.clone(), deadline: known.deadline, first, ended });
             self.deadlines.remove(&(at, worker.clone()));
             self.offers.remove(&(at, worker.clone()));
             self.offers.insert((now + again, worker));
@@ -130,7 +139,7 @@ impl Sessions {
     pub fn forget(&mut self, worker: &Name) {
         if let Some(known) = self.known.remove(worker) {
             match known.stage {
-                Stage::Silent(at) => _ = self.offers.remove(&(at, worker.clone())),
+                Stage::Silent { again, .. } => _ = self.offers.remove(&(again, worker.clone())),
                 Stage::Live | Stage::Closed => _ = self.deadlines.remove(&(known.deadline, worker.clone())),
             }
         }

@@ -77,9 +77,14 @@ impl State {
 
     /// The next fence: higher than any before, and no lower than the time, so that one who forgot all does not start low.
     pub fn next_fence(&mut self, now: Instant) -> Fence {
-        let elapsed = u64::try_from((now - self.started).as_micros()).unwrap_or(u64::MAX);
-        self.fence = (self.fence + 1).max(self.wall.saturating_add(elapsed));
+        self.fence = (self.fence + 1).max(self.micros(now));
         Fence(self.fence)
+    }
+
+    /// The time, in microseconds since 1970, as far as this process has it.
+    pub fn micros(&self, now: Instant) -> u64 {
+        let elapsed = u64::try_from((now - self.started).as_micros()).unwrap_or(u64::MAX);
+        self.wall.saturating_add(elapsed)
     }
 
     /// Puts an open run into a stage and into its index. It must not be in one.

@@ -179,6 +179,7 @@ fn read_given(given: &[String]) -> Result<(RunId, Fence), QueueError> {
 fn read_settled(answer: &str) -> Result<Settled, QueueError> {
     match answer {
         "settled" => Ok(Settled::Settled),
+        "already" => Ok(Settled::Already),
         "stale" => Ok(Settled::Stale),
         "unknown" => Ok(Settled::Unknown),
         _ => Err(garbled("settlement")),

@@ -29,7 +29,7 @@ pub(super) struct Link {
     current: Mutex<Current>,
     /// When a call was last answered.
     heard: Lock<Instant>,
-    /// Told whenever the connection was made again: Redis may be another one now.
+    /// Told when the connection was made again that had not broken by itself: who has another to the same Redis may hear nothing from it.
     pub moved: Arc<Notify>,
 }
 
@@ -38,6 +38,8 @@ struct Current {
     connection: Option<MultiplexedConnection>,
     /// Of the connection: how many were made before it.
     number: u64,
+    /// The one before it had not broken by itself.
+    elsewhere: bool,
     /// Why the latest attempt failed, and when.
     failed: Option<(Instant, QueueError)>,
 }
@@ -92,6 +94,8 @@ impl Link {
                 *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
                 if current.number > 0 {
                     info!("connected to Redis again");
+                }
+                if std::mem::take(&mut current.elsewhere) {
                     self.moved.notify_waiters();
                 }
                 current.number += 1;
@@ -120,6 +124,7 @@ impl Link {
         let mut current = self.current.lock().await;
         if current.number == number && current.connection.take().is_some() {
             info!(%why, "the connection to Redis is given up");
+            current.elsewhere = why.is_timeout() || !why.is_unrecoverable_error();
         }
     }
 

@@ -1,6 +1,7 @@
 -- Makes a session the live one of its worker, and compares what the worker holds with what is in flight for it.
 -- ARGV: channel, life, worker, session, server, instance, then id and fence of each run that it holds.
--- Returns { superseded { session, server, instance } or nil, adopted records, missing records, stale ids, unknown ids }.
+-- Returns { superseded { session, server, instance } or nil, adopted records, missing records, stale, unknown }, the last two by their
+-- numbers among what it holds: it may hold two attempts of one run..
 
 local life, worker, id, server, instance = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
@@ -22,7 +23,7 @@ local adopted, stale, unknown = {}, {}, {}
 for n, run_id in ipairs(held) do
   local run, fence = runs[run_id], ARGV[2 * n + 6]
   if not run then
-    unknown[#unknown + 1] = run_id
+    unknown[#unknown + 1] = n
   elseif is_good(run, fence) and (WAITING[run.phase] or IN_FLIGHT[run.phase]) then
     -- A fence later than any known is right: what gave it was forgotten.
     run.fence = fence
@@ -30,7 +31,7 @@ for n, run_id in ipairs(held) do
     hold(run, worker, id)
     adopted[#adopted + 1] = run_id
   else
-    stale[#stale + 1] = run_id
+    stale[#stale + 1] = n
   end
 end
 

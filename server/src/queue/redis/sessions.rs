@@ -1,6 +1,7 @@
 //! The sessions of workers. Each shard knows all of them, so that a claim and its session are in one place.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::BATCH;
@@ -12,35 +13,40 @@ use crate::queue::{Missing, Opened, Phase, QueueError, Record, Session, SessionI
 use crate::run::{Fence, RunId};
 use marabunta_proto::name::Name;
 
-/// `{ superseded, adopted, missing, stale, unknown }`; the first is `{ session, server, instance }`.
-type RawOpened = (Option<(String, String, String)>, Vec<Raw>, Vec<Raw>, Vec<String>, Vec<String>);
+/// `{ superseded, adopted, missing, stale, unknown }`; the first is `{ session, server, instance }`, the last two are numbers from 1.
+type RawOpened = (Option<(String, String, String)>, Vec<Raw>, Vec<Raw>, Vec<usize>, Vec<usize>);
 
-/// `{ worker, session, since, holding }`.
-type RawSilent = (String, String, u64, Vec<Raw>);
+/// `{ worker, session, since, ended, holding }`.
+type RawSilent = (String, String, u64, bool, Vec<Raw>);
 
 impl RedisQueue {
     pub(super) async fn open_session(
         &self,
         session: Session,
-        holding: Vec<(RunId, Fence)>,
+        mut holding: Vec<(RunId, Fence)>,
     ) -> Result<Opened, QueueError> {
+        // Of two attempts of one run the later counts.
+        holding.sort_unstable_by_key(|(_, fence)| Reverse(*fence));
+        let mut held: Vec<Vec<(RunId, Fence)>> = vec![Vec::new(); usize::from(self.shards)];
+        for (run, fence) in holding {
+            held[usize::from(run.shard() % self.shards)].push((run, fence));
+        }
         let parts: Vec<RawOpened> = self
             .each(|shard| {
                 let mut call = self.call(&self.scripts.open, shard);
                 call.arg(millis(self.limits.life)).arg(session.worker.as_str()).arg(session.id.to_string());
                 call.arg(&session.server).arg(&session.instance);
-                for (run, fence) in holding.iter().filter(|(run, _)| run.shard() % self.shards == shard) {
+                for (run, fence) in &held[usize::from(shard)] {
                     call.arg(run.to_string()).arg(fence.0);
                 }
                 Request::Script(call)
             })
             .await?;
-        let held: HashMap<String, (RunId, Fence)> =
-            holding.into_iter().map(|(run, fence)| (run.to_string(), (run, fence))).collect();
-        let those =
-            |ids: Vec<String>| ids.into_iter().filter_map(|id| held.get(&id).copied()).collect::<Vec<_>>();
         let mut opened = Opened::default();
-        for (superseded, adopted, missing, stale, unknown) in parts {
+        for ((superseded, adopted, missing, stale, unknown), held) in parts.into_iter().zip(held) {
+            let those = |numbers: Vec<usize>| {
+                numbers.into_iter().filter_map(|n| held.get(n.checked_sub(1)?).copied()).collect::<Vec<_>>()
+            };
             if let Some((id, server, instance)) = superseded {
                 opened.superseded = Some(read_session(session.worker.clone(), &id, server, instance)?);
             }
@@ -100,13 +106,13 @@ impl RedisQueue {
             })
             .await?;
         let mut silent: BTreeMap<(Name, SessionId), Silent> = BTreeMap::new();
-        for (worker, session, since, holding) in parts.into_iter().flatten() {
+        for (worker, session, since, ended, holding) in parts.into_iter().flatten() {
             let wrong = || garbled("silent session");
             let worker: Name = worker.parse().map_err(|_| wrong())?;
             let session = SessionId(session.parse().map_err(|_| wrong())?);
             let since = Duration::from_millis(since);
             let known = silent.entry((worker.clone(), session));
-            let known = known.or_insert(Silent { worker, session, since, holding: Vec::new() });
+            let known = known.or_insert(Silent { worker, session, since, ended, holding: Vec::new() });
             for raw in holding {
                 known.holding.push(read_record(raw)?);
             }
@@ -136,7 +142,7 @@ fn read_live(worker: Name, line: &str) -> Result<Option<Session>, QueueError> {
     let words: Vec<&str> = line.splitn(5, ' ').collect();
     match words[..] {
         [id, "L", _, server, instance] => read_session(worker, id, server.into(), instance.into()).map(Some),
-        [_, "C" | "S", _, _, _] => Ok(None),
+        [_, "C" | "G" | "S", _, _, _] => Ok(None),
         _ => Err(garbled("session")),
     }
 }

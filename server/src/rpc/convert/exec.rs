@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use marabunta_proto::v1;
+use marabunta_proto::variable::{RESERVED, steers_programs};
 use serde::{Deserialize, Serialize};
 
 use super::{Invalid, json};
@@ -17,12 +19,6 @@ const ARGUMENTS: usize = 128 << 10;
 const STDIN: usize = 1 << 20;
 /// The most bytes of a working directory, as Linux has it (PATH_MAX).
 const DIRECTORY: usize = 4096;
-
-/// Variables that change how programs are loaded or what a shell runs first: see ld.so(8), bash(1).
-const LOADING: [&str; 4] = ["BASH_ENV", "ENV", "GCONV_PATH", "GLIBC_TUNABLES"];
-const LOADERS: [&str; 2] = ["LD_", "DYLD_"];
-/// What only the worker may say to a command.
-const RESERVED: &str = "MARABUNTA_";
 
 /// The payload of `exec`. What is empty is left out.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,7 +45,7 @@ pub fn payload(exec: v1::Exec) -> Result<Bytes, Invalid> {
     }
     let (stdin, stdin_base64) = match String::from_utf8(stdin.to_vec()) {
         Ok(text) => (text, String::new()),
-        Err(_) => (String::new(), base64(&stdin)),
+        Err(_) => (String::new(), STANDARD.encode(&stdin)),
     };
     let command = Command { argv, env: env.into_iter().collect(), cwd, stdin, stdin_base64 };
     command.check("exec")?;
@@ -67,7 +63,7 @@ pub fn check(field: &str, text: &str) -> Result<(), Invalid> {
     if !command.stdin.is_empty() && !command.stdin_base64.is_empty() {
         return Err(Invalid::field(field, "stdin and stdin_base64 are both there: give one"));
     }
-    if !command.stdin_base64.is_empty() && unbase64(&command.stdin_base64).is_none() {
+    if !command.stdin_base64.is_empty() && STANDARD.decode(&command.stdin_base64).is_err() {
         return Err(Invalid::field(format!("{field}.stdin_base64"), "not base64 with padding (RFC 4648)"));
     }
     command.check(field)
@@ -76,7 +72,8 @@ pub fn check(field: &str, text: &str) -> Result<(), Invalid> {
 /// The command of a payload, if that is what it is.
 pub fn command(payload: &[u8]) -> Option<v1::Exec> {
     let Command { argv, env, cwd, stdin, stdin_base64 } = serde_json::from_slice(payload).ok()?;
-    let stdin = if stdin_base64.is_empty() { stdin.into_bytes() } else { unbase64(&stdin_base64)? };
+    let stdin =
+        if stdin_base64.is_empty() { stdin.into_bytes() } else { STANDARD.decode(stdin_base64).ok()? };
     Some(v1::Exec { argv, env: env.into_iter().collect(), cwd, stdin: stdin.into() })
 }
 
@@ -123,8 +120,8 @@ fn variable(field: &str, key: &str, value: &str) -> Result<(), Invalid> {
             "a variable's name is not empty and has no `=` and no NUL",
         ));
     }
-    if LOADING.contains(&key) || LOADERS.iter().any(|loader| key.starts_with(loader)) {
-        let right = "it changes how programs are loaded; only the worker's own configuration may set it";
+    if steers_programs(key) {
+        let right = "it changes what every program does; only the worker's own configuration may set it";
         return Err(Invalid::text(format!("{field} key"), key, right));
     }
     if key.starts_with(RESERVED) {
@@ -146,64 +143,18 @@ fn variable(field: &str, key: &str, value: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// RFC 4648, section 4, with padding.
-fn base64(data: &[u8]) -> String {
-    let mut text = String::with_capacity(data.len().div_ceil(3) * 4);
-    for chunk in data.chunks(3) {
-        let bits =
-            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let sextet = (bits >> (18 - 6 * place)) as usize & 63;
-            text.push(if place <= chunk.len() { char::from(ALPHABET[sextet]) } else { '=' });
-        }
-    }
-    text
-}
-
-fn unbase64(text: &str) -> Option<Vec<u8>> {
-    let bytes = text.as_bytes();
-    if !bytes.len().is_multiple_of(4) {
-        return None;
-    }
-    let body = text.trim_end_matches('=').as_bytes();
-    if bytes.len() - body.len() > 2 || body.len() % 4 == 1 {
-        return None;
-    }
-    let mut data = Vec::with_capacity(body.len() * 3 / 4);
-    let (mut bits, mut count) = (0u32, 0);
-    for byte in body {
-        let sextet = ALPHABET.iter().position(|letter| letter == byte)?;
-        bits = bits << 6 | u32::try_from(sextet).ok()?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            data.push((bits >> count & 0xff) as u8);
-        }
-    }
-    Some(data)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (data, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(data.as_bytes()), text);
-            assert_eq!(unbase64(text).as_deref(), Some(data.as_bytes()));
+    fn standard_input_that_is_no_base64_of_the_rfc_is_refused() {
+        let payload = |text: &str| format!(r#"{{"argv":["cat"],"stdin_base64":"{text}"}}"#);
+        for good in ["", "Zg==", "Zm9vYg==", "Zm9vYmFy"] {
+            assert_eq!(check("payload", &payload(good)), Ok(()), "{good:?}");
         }
-        for bad in ["Z", "Zg", "Zg=", "Z===", "Zm9v\n", "Zm-_", "====", "Zg==Zg=="] {
-            assert_eq!(unbase64(bad), None, "{bad:?}");
+        for bad in ["Z", "Zg", "Zg=", "Z===", "Zh==", "Zm9v\\n", "Zm-_", "====", "Zg==Zg=="] {
+            assert!(check("payload", &payload(bad)).is_err(), "{bad:?}");
         }
     }
 

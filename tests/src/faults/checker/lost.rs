@@ -60,8 +60,11 @@ fn is_meant(evidence: &Evidence, submission: &Submission, shape: &Shape, record:
     match (state, reason) {
         (Ok(RunState::Done), _) => shape.deed.fail <= u64::from(shape.retries),
         (Ok(RunState::Error), Ok(Reason::Failed)) => shape.deed.fail > u64::from(shape.retries),
+        (Ok(RunState::Error), Ok(Reason::Timeout)) => shape.timeout.is_some(),
         (Ok(RunState::Error), Ok(Reason::Poison)) => {
-            shape.deed.die > 0 || record.lost > record.max_lost && blamed(evidence, record)
+            shape.deed.die > 0
+                || shape.deed.slay > 0
+                || record.lost > record.max_lost && blamed(evidence, record)
         }
         (Ok(RunState::Error), Ok(Reason::Lost)) => {
             record.max_lost == 0 && record.lost > 0 && blamed(evidence, record)
@@ -91,6 +94,8 @@ fn blamed(evidence: &Evidence, record: &Record) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::hand_made::{Made, evidence};
     use super::*;
 
@@ -101,6 +106,16 @@ mod tests {
         made.done(1);
         made.accepted(2, failing).record(2, RunState::Error, Reason::Failed);
         assert_eq!(check(&made.0), []);
+    }
+
+    #[test]
+    fn a_run_times_out_only_if_it_has_a_time_out() {
+        for (timeout, expected) in [(Some(Duration::from_secs(1)), 0), (None, 1)] {
+            let mut made = evidence();
+            let shape = made.shape(|shape| shape.timeout = timeout);
+            made.accepted(1, shape).record(1, RunState::Error, Reason::Timeout);
+            assert_eq!(check(&made.0).len(), expected, "{timeout:?}");
+        }
     }
 
     #[test]

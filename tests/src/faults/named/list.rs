@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use super::super::finding::Finding;
 use super::{
-    crashes, disk, everything, links, network, queue, reports, servers, services, sessions, store, time,
-    workers,
+    certificates, commands, crashes, disk, everything, forgotten, links, network, poison, queue, reports,
+    schedules, servers, services, sessions, store, time, versions, workers, zones,
 };
 use crate::support::Backend;
 
@@ -23,6 +23,7 @@ pub struct Named {
 
 const BOTH: &[Backend] = &[Backend::MariaDbRedis, Backend::Embedded];
 const SERVICES: &[Backend] = &[Backend::MariaDbRedis];
+const EMBEDDED: &[Backend] = &[Backend::Embedded];
 
 macro_rules! named {
     ($($number:literal $name:literal on $backends:ident: $run:path;)+) => {
@@ -55,15 +56,25 @@ pub fn all() -> &'static [Named] {
         "18" "Redis killed, its file kept" on SERVICES: queue::killed;
         "19a" "Redis flushed" on SERVICES: queue::flushed;
         "19b" "Redis killed, its file lost" on SERVICES: queue::killed_without_file;
+        "19c" "Redis flushed, 100,000 runs open" on SERVICES: forgotten::with_100_000_open;
         "20" "Redis out of memory" on SERVICES: services::redis_full;
         "21" "Redis slow, then paused" on SERVICES: services::redis_slow;
         "22" "Redis cut at a claim" on SERVICES: services::redis_cut_at_a_claim;
         "23" "database killed" on SERVICES: store::killed;
         "24" "database out of reach" on SERVICES: services::database_out_of_reach;
         "25" "database locked" on SERVICES: services::database_locked;
+        "26" "four servers plan the same ticks" on SERVICES: schedules::raced;
+        "27" "no server while ticks are due" on BOTH: schedules::missed;
         "28" "wall clock of a server jumps" on BOTH: time::wall_clock;
+        "29" "clocks put forward and back" on EMBEDDED: zones::changed;
+        "31" "a task kills who runs it" on BOTH: poison::killing;
+        "34" "a task prints without end" on BOTH: commands::flooding;
+        "35" "processes escape and hold the pipe" on BOTH: commands::escaping;
         "36" "spool of a worker full" on BOTH: disk::spool_full;
         "37" "sessions grow old" on BOTH: sessions::aged;
+        "38" "certificates replaced, and one expired" on BOTH: certificates::replaced;
+        "39a" "workers of the previous version" on BOTH: versions::older_workers;
+        "39b" "servers of the previous version" on BOTH: versions::older_servers;
         "40" "everything killed, 20 times" on BOTH: everything::killed_at_random;
         "rolling" "all servers replaced under load" on SERVICES: servers::replaced_one_by_one;
     }

@@ -310,3 +310,19 @@ async fn one_that_prints_much_does_not_keep_the_end_of_another_waiting() {
     let batch = next(&mut ledger).unwrap();
     assert_eq!(batch.request.ends[0].lease, "lease-2");
 }
+
+#[test]
+fn records_with_numbers_that_no_worker_wrote_are_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = open(directory.path());
+    let end = || Some(Body::End(End { run: "r".to_owned(), end: Some(AttemptEnd::default()) }));
+    let message = Message { kind: MessageKind::Stdout.into(), data: "x".into(), time: None };
+    let messages = MessageBatch { first: u64::MAX, messages: vec![message], ..MessageBatch::default() };
+    for (key, body) in [(u64::MAX, end()), (1, Some(Body::Messages(messages))), (2, end())] {
+        let record = Record { key, lease: "l".into(), body };
+        ledger.log.append(&record.encode_to_vec()).unwrap();
+    }
+    drop(ledger);
+    let (_, restored, next) = Ledger::open(directory.path(), 16 * MIB).unwrap();
+    assert_eq!((restored.len(), restored[0].key, next), (1, Key(2), Key(3)));
+}
