@@ -95,6 +95,13 @@ impl Board {
         self.places.ready(place, || live.values().map(|live| (&live.session.worker, &live.labels)));
     }
 
+    /// There may be work in all places from which this worker takes.
+    pub fn look_again(&mut self, worker: &Name) {
+        if let Some(live) = self.live.get(worker) {
+            self.places.add(worker, &live.labels);
+        }
+    }
+
     /// There may be work anywhere: in these `any(..)` places, and in each worker's own. Selectors that are not among them are forgotten.
     pub fn sweep(&mut self, selectors: Vec<Place>) {
         self.places.keep(&selectors);

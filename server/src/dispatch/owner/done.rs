@@ -63,7 +63,11 @@ impl Owner {
                 }
             },
             Done::Reopened { session, holding, found } => match found {
-                Ok(found) => self.compared(&session.worker, session.id, &holding, found),
+                Ok(found) => {
+                    // Until now whatever it claimed came back empty.
+                    self.board.look_again(&session.worker);
+                    self.compared(&session.worker, session.id, &holding, found);
+                }
                 Err(error) => Self::failed("open a session again", &error),
             },
             Done::Claimed { claims, claimed } => self.claimed(claims, claimed),
@@ -229,9 +233,11 @@ impl Owner {
         };
         for ((worker, session), live) in sessions.into_iter().zip(live) {
             match live {
-                Some(live) if live.id == session => {}
-                Some(live) => self.superseded(&worker, session, &live.server, &live.instance),
-                None => self.reopen(&worker, session),
+                Some(live) if live.id != session => {
+                    self.superseded(&worker, session, &live.server, &live.instance)
+                }
+                // A part of the queue may know it still.
+                Some(_) | None => self.reopen(&worker, session),
             }
         }
     }
