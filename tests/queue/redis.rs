@@ -1,18 +1,26 @@
 //! What only Redis can do to a queue.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::ensure;
+use marabunta_server::dispatch::{FromWorker, Hello, Options, Owner};
+use marabunta_server::metrics::Metrics;
 use marabunta_server::queue::redis::{RedisOptions, RedisQueue};
-use marabunta_server::queue::{Admission, Hint, Queue as _, QueueError, Settled};
-use marabunta_server::run::Fence;
+use marabunta_server::queue::{Admission, Hint, Limits, Phase, Queue as _, QueueError, Settled};
+use marabunta_server::run::{Fence, RunId};
 use marabunta_tests::support::eventually;
 use marabunta_tests::support::redis::Redis;
 use redis::aio::MultiplexedConnection;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::bench::{Bench, claim, hinted, ms, name};
 
@@ -255,4 +263,49 @@ async fn a_redis_that_became_a_replica_is_left_for_the_one_that_took_its_address
     hinted(&mut hints, &Hint::Due).await;
     assert!(!queue.is_empty_handed().await.unwrap());
     forwarding.abort();
+}
+
+#[tokio::test]
+async fn a_session_that_one_shard_has_lost_is_opened_there_again() {
+    let bench = Bench::redis_with(3, Limits::default()).await;
+    let (options, tracker) =
+        (Options { server: "server-1".into(), session_age: Duration::from_secs(3600) }, TaskTracker::new());
+    let ((started, _started), (findings, _findings)) = (mpsc::channel(9), mpsc::channel(9));
+    let metrics = Arc::new(Metrics::new());
+    let (owner, dispatch) = Owner::new(bench.queue.clone(), options, metrics, &tracker, started, findings);
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(owner.run(stop.clone(), Duration::ZERO));
+
+    let hello = Hello {
+        worker: name("web-1"),
+        instance: "i".into(),
+        boot_id: String::new(),
+        labels: Default::default(),
+        slots: 1,
+        handlers: vec![],
+        version: String::new(),
+        holding: vec![],
+        credit: 1,
+    };
+    let (said, incoming) = mpsc::channel::<Result<FromWorker, String>>(1);
+    let mut heard = dispatch.connect(hello, false, ReceiverStream::new(incoming)).await.unwrap();
+    let reading = tokio::spawn(async move { while heard.next().await.is_some() {} });
+    let prefix = bench.prefix.as_ref().unwrap();
+    let sessions = format!("{}:{{1}}:sessions", prefix.prefix());
+    let mut connection = Redis::shared().await.connect().await;
+    command(&mut connection, &["HDEL", &sessions, "web-1"]).await;
+
+    let run = RunId::new(marabunta_server::clock::wall(), 1);
+    bench.enqueue(crate::bench::entry(run, "web-1")).await;
+    eventually("it is given out", async || {
+        // The worker is alive.
+        said.try_send(Ok(FromWorker::Heartbeat(1))).ok();
+        let phase = bench.phase(run).await;
+        ensure!(matches!(phase, Some(Phase::InFlight { .. })), "it is {phase:?}");
+        Ok(())
+    })
+    .await;
+    stop.cancel();
+    serving.await.unwrap();
+    reading.await.unwrap();
 }
