@@ -38,6 +38,9 @@ deny: ## Check licences, sources and duplicates of the dependencies
 faults: test-services release ## Break real installations in all named ways and print what was seen (up to an hour; FAULTS='10 18' for some)
 	@target/release/faults $(FAULTS)
 
+chaos: test-services release ## Break an installation at random (SEED=.. to replay, MINUTES=10)
+	@target/release/chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
 release:
 	$(CARGO) build --locked --release --workspace --bins
 
@@ -50,4 +53,4 @@ help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^## / { printf "\n%s\n", substr($$0, 4) } \
 	     /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run build test test-unit test-services faults release fmt lint deny fuzz check help
+.PHONY: run build test test-unit test-services faults chaos release fmt lint deny fuzz check help
