@@ -14,6 +14,7 @@ use tracing::{debug, error, warn};
 
 use crate::metrics::{Metrics, PanicIn};
 use crate::panics::Panics;
+use crate::queue::{Queue, Settlement, Step};
 use crate::run::{Next, Outcome, RunId, State, TaskId};
 use crate::store::{EndedAttempt, EndedRun, Mirror, NewRun, Started, Store, StoreError};
 
@@ -42,9 +43,9 @@ enum Entry {
 impl Journal {
     /// Starts the writer. It ends when the last handle is dropped and all is written, or cannot be.
     #[must_use]
-    pub fn spawn(tracker: &TaskTracker, store: Store, metrics: Arc<Metrics>) -> Self {
+    pub fn spawn(tracker: &TaskTracker, store: Store, queue: Arc<dyn Queue>, metrics: Arc<Metrics>) -> Self {
         let (entries, inbox) = mpsc::channel(ROOM);
-        tracker.spawn(write(inbox, store, metrics.clone()));
+        tracker.spawn(write(inbox, store, queue, metrics.clone()));
         Self { entries, metrics }
     }
 
@@ -92,7 +93,7 @@ impl Journal {
     }
 }
 
-async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store, metrics: Arc<Metrics>) {
+async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store, queue: Arc<dyn Queue>, metrics: Arc<Metrics>) {
     let mut latest: HashMap<TaskId, Mirror> = HashMap::new();
     let mut mirror = interval(MIRROR);
     mirror.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -105,7 +106,9 @@ async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store, metrics: Arc<Metr
                 }
                 let mut sorted = Sorted::default();
                 std::mem::take(&mut entries).into_iter().for_each(|entry| sorted.add(entry, &mut latest));
+                let over: Vec<RunId> = sorted.over.iter().copied().collect();
                 let given_up = flush(&store, sorted, &inbox, &metrics.panics).await;
+                drop_ended(&*queue, over).await;
                 metrics.journal_dropped.inc_by(given_up as u64);
                 metrics.journal_entries.sub(i64::try_from(count).unwrap_or(i64::MAX));
             }
@@ -113,6 +116,14 @@ async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store, metrics: Arc<Metr
         }
     }
     show(&store, &mut latest).await;
+}
+
+/// They left the queue before. One that was rebuilt meanwhile has them again, from when the store had them open.
+async fn drop_ended(queue: &dyn Queue, over: Vec<RunId>) {
+    let gone = |run| Settlement { run, fence: None, step: Step::Remove { result: None } };
+    if let Err(error) = queue.settle(over.into_iter().map(gone).collect()).await {
+        debug!(%error, "failed to look whether ended runs are in the queue again");
+    }
 }
 
 async fn show(store: &Store, latest: &mut HashMap<TaskId, Mirror>) {

@@ -75,13 +75,17 @@ pub enum SubmitError {
     Internal(String),
 }
 
+type Writer = Batcher<Prepared, Result<Written, SubmitError>>;
+
 /// Accepts requests. Cloning is cheap.
 #[derive(Clone)]
 pub struct Submit {
     queue: Arc<dyn Queue>,
     store: Store,
     clock: StoreClock,
-    writer: Batcher<Prepared, Result<Written, SubmitError>>,
+    /// A fast run does not wait for a database that is slow or away.
+    fast: Writer,
+    durable: Writer,
     known: Arc<Mutex<std::collections::HashSet<Name>>>,
 }
 
@@ -92,11 +96,15 @@ impl Submit {
         let Settler { queue, store, journal, clock, metrics, server } = settler.clone();
         let panics = metrics.panics.clone();
         let sink = write::Sink { queue: queue.clone(), store: store.clone(), journal, metrics, server };
-        let writer = Batcher::spawn(tracker, &panics, move |runs| {
+        let writer = || {
             let sink = sink.clone();
-            async move { sink.write(runs).await }
-        });
-        Self { queue, store, clock, writer, known: Arc::default() }
+            Batcher::spawn(tracker, &panics, move |runs| {
+                let sink = sink.clone();
+                async move { sink.write(runs).await }
+            })
+        };
+        let (fast, durable) = (writer(), writer());
+        Self { queue, store, clock, fast, durable, known: Arc::default() }
     }
 
     /// Accepts a request: all of its runs, or none as far as is known.
@@ -104,7 +112,8 @@ impl Submit {
         let mut accepted = Accepted::default();
         let places = self.places(&request, &mut accepted).await?;
         let prepared = self.prepare(request, &places, accepted.group).await?;
-        let written = self.writer.write(prepared).await?;
+        let fast = prepared.iter().all(|one| one.run.durability == Durability::Fast);
+        let written = if fast { &self.fast } else { &self.durable }.write(prepared).await?;
         for (written, place) in written.into_iter().zip(places) {
             let written = written?;
             accepted.repeated |= written.repeated;

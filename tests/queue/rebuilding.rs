@@ -72,6 +72,31 @@ contract! {
         assert_eq!(bench.queue.renew(vec![(session.worker.clone(), session.id)]).await.unwrap(), [true]);
     }
 
+    async fn what_waits_for_a_worker_that_is_connected_is_given_to_it_only_when_it_has_said_what_it_holds(bench) {
+        let session = bench.connect("web-1").await;
+        let entries = [bench.entry("web-1"), bench.entry("web-1")];
+        let runs = entries.each_ref().map(|entry| entry.run);
+        bench.queue.restore(entries.map(restored).into()).await.unwrap();
+        let nothing = bench.claim(&session, "web-1", 9).await;
+        assert_eq!((nothing.unknown, nothing.deliveries.len()), (true, 0));
+        let opened = bench.open(&session, vec![(runs[0], Fence(77))]).await;
+        assert_eq!(opened.adopted.iter().map(|record| record.run).collect::<Vec<_>>(), [runs[0]]);
+        assert_eq!(bench.take(&session, 9).await, [runs[1]]);
+    }
+
+    async fn all_sessions_are_to_be_opened_again_when_they_are_doubted(bench) {
+        let sessions = [bench.connect("web-1").await, bench.connect("web-2").await];
+        let mut hints = bench.queue.hints();
+        bench.queue.doubt().await.unwrap();
+        crate::bench::hinted(&mut hints, &marabunta_server::queue::Hint::Interrupted).await;
+        let keys = || sessions.iter().map(|session| (session.worker.clone(), session.id)).collect::<Vec<_>>();
+        assert_eq!(bench.queue.renew(keys()).await.unwrap(), [false, false]);
+        for session in &sessions {
+            bench.open(session, vec![]).await;
+        }
+        assert_eq!(bench.queue.renew(keys()).await.unwrap(), [true, true]);
+    }
+
     async fn what_was_in_flight_waits_for_its_worker(bench) {
         let entry = bench.entry("web-1");
         let run = entry.run;

@@ -114,8 +114,8 @@ pub(super) struct Settled {
 /// Starts the journal, and what settles.
 pub(super) fn settle(kept: &Kept, server: &str, clock: StoreClock, metrics: Arc<Metrics>) -> Settled {
     let writers = TaskTracker::new();
-    let journal = Journal::spawn(&writers, kept.store.clone(), metrics.clone());
     let (queue, store) = (Arc::clone(&kept.queue), kept.store.clone());
+    let journal = Journal::spawn(&writers, store.clone(), Arc::clone(&queue), metrics.clone());
     Settled { settler: Settler { queue, store, journal, clock, metrics, server: server.to_owned() }, writers }
 }
 

@@ -76,6 +76,8 @@ struct State {
     /// What is being recorded as accepted.
     accepting: Vec<(RunId, Fence)>,
     renewing: bool,
+    /// Sessions could not be renewed or opened again: the next tick tries again.
+    unrenewed: bool,
     /// Sessions to which the queue may have given something that never came here: a claim of theirs failed, or it is time to look.
     doubtful: VecDeque<(Name, SessionId)>,
     /// It is time to ask for what they were given, instead of claiming.
@@ -148,7 +150,8 @@ impl Owner {
                 },
                 now = tick.tick() => {
                     self.on_tick(now);
-                    if now.duration_since(renewed) >= HEARTBEAT {
+                    let failed = std::mem::take(&mut self.state.unrenewed);
+                    if failed || now.duration_since(renewed) >= HEARTBEAT {
                         renewed = now;
                         self.renew();
                     }

@@ -20,6 +20,6 @@ pub enum Hint {
     Changed(RunId),
     /// The worker is to be drained, or given work again.
     Drain { worker: Name, draining: bool },
-    /// The connection was interrupted: hints may have been lost, sessions be unknown. Look at everything.
+    /// The connection was interrupted, or the queue has lost what it held: hints may have been lost, sessions be unknown. Look at everything.
     Interrupted,
 }

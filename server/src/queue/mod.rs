@@ -92,6 +92,9 @@ pub trait Queue: Send + Sync + 'static {
     /// the queue was emptied and it must be opened again.
     async fn renew(&self, sessions: Vec<(Name, SessionId)>) -> Result<Vec<bool>, QueueError>;
 
+    /// No session is known any more as the live one: each is to be opened again, which tells what its worker holds; [`Hint::Interrupted`] says so to all.
+    async fn doubt(&self) -> Result<(), QueueError>;
+
     /// The session's stream has ended: it has [`Session::GRACE`] to be replaced. Nothing happens unless it is the live one.
     async fn close(&self, worker: Name, session: SessionId) -> Result<(), QueueError>;
 

@@ -130,6 +130,12 @@ async fn remember(
         warn!(%run, %error, "failed to give the queue back what a worker holds");
     } else {
         settler.metrics.runs_reconciled.count(Reconciled::WithWorker);
+        // Its end may have been on its way to the store: whoever writes it takes the run out of the queue after that, so that one of the two sees the other.
+        if let Ok(states) = settler.store.states(vec![run]).await
+            && states.iter().flatten().any(|state| state.is_final())
+        {
+            settler.drop_ended(run).await;
+        }
     }
 }
 

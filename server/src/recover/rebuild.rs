@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -20,8 +20,13 @@ const EVERY: Duration = Duration::from_secs(2);
 const RIGHT: Duration = Duration::from_secs(30);
 /// How many runs are entered at once.
 const BATCH: u32 = 500;
+// A worker that stayed connected said what it holds before the queue had it back, so all are asked again once it has, or while it gets it.
+
 /// How long an `any(..)` run that was perhaps claimed waits at the least for whoever has it to say so.
 const HOLD: Duration = Duration::from_secs(10);
+
+/// How often all sessions say anew what they hold while a long rebuild goes on: what is held back is still held back then.
+const DOUBT: Duration = Duration::from_secs(4);
 
 /// Watches over the queue until `stop`.
 pub async fn run(settler: Settler, stop: CancellationToken) {
@@ -54,6 +59,7 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
     // Known from the first start on, so that nothing is due before it was asked for.
     let released = settler.store.released().await?;
     let (mut after, mut count) = (None, 0);
+    let mut doubted = Instant::now();
     loop {
         let runs = settler.store.open_runs(after, BATCH).await?;
         let Some(last) = runs.last() else { break };
@@ -63,8 +69,13 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
         let missed = missed::among(&settler.store, &runs, (released, now), now).await?;
         give_back(settler, runs, &missed, now).await?;
         renew(&*settler.queue).await?;
+        if doubted.elapsed() > DOUBT {
+            doubted = Instant::now();
+            settler.queue.doubt().await?;
+        }
     }
     settler.queue.finish_rebuild().await?;
+    settler.queue.doubt().await?;
     settler.metrics.queue_rebuilds.inc();
     settler.metrics.runs_rebuilt.inc_by(count as u64);
     if count > 0 {

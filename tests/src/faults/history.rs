@@ -63,6 +63,8 @@ pub struct Fault {
     pub touched: Vec<Touched>,
     /// Redis lost what it held: what class fast promises ends here.
     pub forgets: bool,
+    /// What it touched is gone, its connections are closed, and everybody knows at once. Otherwise it may be there and say nothing.
+    pub gone: bool,
     pub applied: Moment,
     /// [`Moment::NEVER`] until then.
     pub healed: Moment,
@@ -73,8 +75,9 @@ impl Fault {
         self.touched.iter().any(|touched| matches!(touched, Touched::Worker(worker) if worker == name))
     }
 
-    pub fn touches_a_server(&self) -> bool {
-        self.touched.iter().any(|touched| matches!(touched, Touched::Server(_)))
+    /// A server is there and does not do its work.
+    pub fn hangs_a_server(&self) -> bool {
+        !self.gone && self.touched.iter().any(|touched| matches!(touched, Touched::Server(_)))
     }
 
     pub fn touches(&self, part: &Touched) -> bool {
@@ -99,12 +102,17 @@ pub struct Applied(usize);
 impl History {
     /// Notes a fault, just before it is applied.
     pub fn apply(&self, what: &str, touched: impl IntoIterator<Item = Touched>) -> Applied {
-        self.add(what, touched, false)
+        self.add(what, touched, |_| {})
+    }
+
+    /// Notes a fault that ends what it touches, a kill, just before it is applied.
+    pub fn end(&self, what: &str, touched: impl IntoIterator<Item = Touched>) -> Applied {
+        self.add(what, touched, |fault| fault.gone = true)
     }
 
     /// Notes a fault that makes Redis lose what it holds.
     pub fn forget(&self, what: &str) -> Applied {
-        self.add(what, [Touched::Queue], true)
+        self.add(what, [Touched::Queue], |fault| fault.forgets = true)
     }
 
     /// Notes that a fault is over, just after it was healed. Gives the moment.
@@ -123,15 +131,23 @@ impl History {
         self.faults_mut().clone()
     }
 
-    fn add(&self, what: &str, touched: impl IntoIterator<Item = Touched>, forgets: bool) -> Applied {
-        let mut faults = self.faults_mut();
-        faults.push(Fault {
+    fn add(
+        &self,
+        what: &str,
+        touched: impl IntoIterator<Item = Touched>,
+        change: impl FnOnce(&mut Fault),
+    ) -> Applied {
+        let mut fault = Fault {
             what: what.to_owned(),
             touched: touched.into_iter().collect(),
-            forgets,
+            forgets: false,
+            gone: false,
             applied: Moment::now(),
             healed: Moment::NEVER,
-        });
+        };
+        change(&mut fault);
+        let mut faults = self.faults_mut();
+        faults.push(fault);
         Applied(faults.len() - 1)
     }
 

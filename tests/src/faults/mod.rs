@@ -38,6 +38,9 @@ pub mod watch;
 pub mod checker;
 pub mod evidence;
 
+pub mod chaos;
+pub mod nemesis;
+
 pub mod finding;
 pub mod named;
 pub mod table;

@@ -56,10 +56,25 @@ async fn left(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
             left.push(format!("{late} late writes wait on server {at}"));
         }
     }
+    if !left.is_empty() {
+        left.extend(queued(cluster).await);
+    }
     let open = records::still_open(&cluster.store()).await?;
     if !open.is_empty() {
         let first = uuid::Uuid::from_u128(open[0]);
         left.push(format!("{} runs are open in the store, {first} among them", open.len()));
     }
     Ok(left)
+}
+
+/// The first few runs of the first shard of Redis, as they stand there: for whoever looks for the reason.
+async fn queued(cluster: &Cluster) -> Vec<String> {
+    const SHOWN: usize = 5;
+    let Some(keys) = cluster.keys() else { return Vec::new() };
+    let mut redis = cluster.redis().connect().await;
+    let state = format!("{}:{{0}}:state", keys.prefix());
+    let answer: redis::RedisResult<Vec<(String, String)>> =
+        redis::cmd("HGETALL").arg(state).query_async(&mut redis).await;
+    let runs = answer.unwrap_or_default().into_iter().take(SHOWN);
+    runs.map(|(run, state)| format!("the queue has run {run} as {state:?}")).collect()
 }

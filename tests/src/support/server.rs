@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::ensure;
 
@@ -13,6 +14,9 @@ use super::port::Port;
 use super::process::{Process, through};
 use super::program;
 use super::scratch::Scratch;
+
+/// As long as what it needs may be away, and then some.
+const SUPERVISED: Duration = Duration::from_secs(180);
 
 /// A server on ports of its own. On drop it is killed; if the test is failing, the end of its log is shown.
 #[derive(Debug)]
@@ -63,6 +67,21 @@ impl Server {
         assert!(self.process().exited().is_some(), "the server is still running");
         let process = spawn(&self.options, &self.grpc, &self.http, &self.directory);
         *self.process() = process;
+    }
+
+    /// Starts it again, and yet again whenever it gives up because what it needs is not there, until it is ready: as whoever supervises it
+    /// would.
+    pub async fn supervise(&self) {
+        super::eventually_within(SUPERVISED, "the server is ready", async || {
+            if self.process().exited().is_some() {
+                let process = spawn(&self.options, &self.grpc, &self.http, &self.directory);
+                *self.process() = process;
+            }
+            let answer = http::get(self.http(), "/readyz").await?;
+            ensure!(answer.status == 200, "/readyz says {}: {}", answer.status, answer.body);
+            Ok(())
+        })
+        .await;
     }
 
     pub async fn until_ready(&self) {

@@ -75,7 +75,7 @@ impl Owner {
                     self.state.board.reopened(&session.worker);
                     self.compared(&session.worker, session.id, &holding, found);
                 }
-                Err(error) => Self::failed("open a session again", &error),
+                Err(error) => self.unrenewed("open a session again", &error),
             },
             Done::Claimed { claims, claimed } => self.claimed(claims, claimed),
             Done::Recalled { sessions, known, given } => self.recalled(sessions, &known, given),
@@ -264,8 +264,14 @@ impl Owner {
                 let lost = sessions.into_iter().zip(alive).filter_map(|(key, alive)| (!alive).then_some(key));
                 self.find_rivals(lost.collect());
             }
-            Err(error) => Self::failed("renew sessions", &error),
+            Err(error) => self.unrenewed("renew sessions", &error),
         }
+    }
+
+    /// The queue may not know all sessions: that is not left until the next heartbeat.
+    fn unrenewed(&mut self, what: &str, error: &QueueError) {
+        Self::failed(what, error);
+        self.state.unrenewed = true;
     }
 
     /// Asks who is live for workers whose sessions the queue does not know.
@@ -284,7 +290,7 @@ impl Owner {
     fn rivals(&mut self, sessions: Vec<(Name, SessionId)>, live: Result<Vec<Option<Session>>, QueueError>) {
         let live = match live {
             Ok(live) => live,
-            Err(error) => return Self::failed("look at sessions", &error),
+            Err(error) => return self.unrenewed("look at sessions", &error),
         };
         for ((worker, session), live) in sessions.into_iter().zip(live) {
             match live {

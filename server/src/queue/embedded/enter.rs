@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::open::{Open, Stage};
 use super::state::State;
 use crate::queue::{Admission, Entry, Restored, SessionId};
-use crate::run::{Key, RunId};
+use crate::run::{Key, Place, RunId};
 
 /// Idempotency keys that were used, each for a while.
 pub(super) struct Keys {
@@ -94,7 +94,16 @@ impl State {
             self.unsure.add(run, now + self.limits.life);
         }
         match restored.held {
-            None => self.enter(open, now),
+            None => {
+                // A live worker may have what waits for it.
+                if let Place::Worker(worker) = open.entry.place.clone()
+                    && open.entry.delay.is_zero()
+                    && self.sessions.live(&worker).is_some()
+                {
+                    self.sessions.expect_back(&worker, now + self.limits.life);
+                }
+                self.enter(open, now);
+            }
             Some(worker) => {
                 self.sessions.expect_back(&worker, now + self.limits.life);
                 open.expires = None;

@@ -130,6 +130,14 @@ impl Queue for Embedded {
         }))
     }
 
+    async fn doubt(&self) -> Result<(), QueueError> {
+        self.with(|state, now| {
+            state.sessions.doubt_all(now + state.limits.life);
+            state.hints.push(Hint::Interrupted);
+        });
+        Ok(())
+    }
+
     async fn close(&self, worker: Name, session: SessionId) -> Result<(), QueueError> {
         self.with(|state, now| {
             let deadline = now + state.limits.grace;

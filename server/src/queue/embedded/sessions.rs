@@ -81,6 +81,15 @@ impl Sessions {
         self.known.insert(worker.clone(), Known { session, stage: Stage::Closed, deadline });
     }
 
+    /// Every live session is to be opened again before this deadline.
+    pub fn doubt_all(&mut self, deadline: Instant) {
+        let live = self.known.iter().filter(|(_, known)| known.stage == Stage::Live);
+        let live: Vec<Name> = live.map(|(worker, _)| worker.clone()).collect();
+        for worker in live {
+            self.expect_back(&worker, deadline);
+        }
+    }
+
     /// Moves the deadline of the live session; `false` if it is not this one.
     pub fn renew(&mut self, worker: &Name, id: SessionId, deadline: Instant) -> bool {
         let live = self.is_live(worker, id);

@@ -5,11 +5,12 @@ use std::time::Duration;
 use redis::ScriptInvocation;
 use uuid::Uuid;
 
+use super::hints;
 use super::keys::{place_text, rank, slot_text};
 use super::link::{Request, garbled};
 use super::queue::RedisQueue;
 use super::record::counters_text;
-use crate::queue::{Admission, Entry, QueueError, Restored};
+use crate::queue::{Admission, Entry, Hint, QueueError, Restored};
 use crate::run::{Fence, RunId};
 
 impl RedisQueue {
@@ -61,6 +62,13 @@ impl RedisQueue {
             })
             .await?;
         Ok(whole.iter().any(|(whole,)| !whole))
+    }
+
+    /// A hint to every server.
+    pub(super) async fn tell_all(&self, hint: &Hint) -> Result<(), QueueError> {
+        let mut publish = redis::pipe();
+        publish.publish(self.keys.channel(), hints::encode(hint)).ignore();
+        self.link.run(&Request::Commands(publish)).await
     }
 
     pub(super) async fn take_rebuild(&self, life: Duration) -> Result<bool, QueueError> {

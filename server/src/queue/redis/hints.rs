@@ -108,9 +108,9 @@ impl Listener {
     }
 }
 
-/// A hint as a line; `None` for one that is no other server's business.
-pub(super) fn encode(hint: &Hint) -> Option<String> {
-    Some(match hint {
+/// A hint as a line.
+pub(super) fn encode(hint: &Hint) -> String {
+    match hint {
         Hint::Ready(place) => format!("ready {}", place_text(place)),
         Hint::Due => "due".to_owned(),
         Hint::Superseded { worker, session, by, instance } => {
@@ -119,8 +119,8 @@ pub(super) fn encode(hint: &Hint) -> Option<String> {
         Hint::Cancel { worker, run, fence } => format!("cancel {worker} {run} {}", fence.0),
         Hint::Changed(run) => format!("changed {run}"),
         Hint::Drain { worker, draining } => format!("drain {worker} {}", u8::from(*draining)),
-        Hint::Interrupted => return None,
-    })
+        Hint::Interrupted => "interrupted".to_owned(),
+    }
 }
 
 fn decode(line: &str) -> Option<Hint> {
@@ -130,6 +130,7 @@ fn decode(line: &str) -> Option<Hint> {
     Some(match word {
         "ready" => Hint::Ready(parse_place(rest)?),
         "due" => Hint::Due,
+        "interrupted" => Hint::Interrupted,
         "superseded" => Hint::Superseded {
             worker: next()?.parse().ok()?,
             session: SessionId(next()?.parse().ok()?),
@@ -167,9 +168,10 @@ mod tests {
             Hint::Cancel { worker: worker.clone(), run, fence: Fence(1_767_225_600_000_001) },
             Hint::Changed(run),
             Hint::Drain { worker, draining: true },
+            Hint::Interrupted,
         ];
         for hint in hints {
-            assert_eq!(decode(&encode(&hint).unwrap()), Some(hint));
+            assert_eq!(decode(&encode(&hint)), Some(hint));
         }
     }
 

@@ -23,6 +23,7 @@ local arrivals = {} -- places that got something to claim
 local slots = {}    -- slot -> id of the run that has it; false: nobody
 local hints = {}    -- channel -> lines
 
+local NOBODY = '00000000-0000-0000-0000-000000000000' -- the session of a worker that is to open one
 local WAITING = { D = true, B = true, R = true }
 local IN_FLIGHT = { F = true, A = true }
 

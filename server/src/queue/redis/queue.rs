@@ -8,9 +8,9 @@ use redis::{Client, Script, ScriptInvocation};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::hints::{self, Listener};
+use super::hints::Listener;
 use super::keys::Keys;
-use super::link::{Link, Request, explain};
+use super::link::{Link, explain};
 use super::options::RedisOptions;
 use super::scripts::Scripts;
 use crate::queue::{
@@ -130,6 +130,10 @@ impl Queue for RedisQueue {
         self.renew_sessions(sessions).await
     }
 
+    async fn doubt(&self) -> Result<(), QueueError> {
+        self.doubt_sessions().await
+    }
+
     async fn close(&self, worker: Name, session: SessionId) -> Result<(), QueueError> {
         self.close_session(worker, session).await
     }
@@ -159,10 +163,7 @@ impl Queue for RedisQueue {
     }
 
     async fn announce(&self, hint: Hint) -> Result<(), QueueError> {
-        let Some(line) = hints::encode(&hint) else { return Ok(()) };
-        let mut publish = redis::pipe();
-        publish.publish(self.keys.channel(), line).ignore();
-        self.link.run(&Request::Commands(publish)).await
+        self.tell_all(&hint).await
     }
 
     fn hints(&self) -> broadcast::Receiver<Hint> {

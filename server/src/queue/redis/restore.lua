@@ -4,7 +4,6 @@
 
 local WIDTH = 15
 local life, key_life = tonumber(ARGV[2]), ARGV[3]
-local NONE = '00000000-0000-0000-0000-000000000000'
 
 local ids = {}
 for i = 4, #ARGV, WIDTH do ids[#ids + 1] = ARGV[i] end
@@ -27,18 +26,22 @@ for n, id in ipairs(ids) do
     counters = { fence = math.max(counter('fence'), tonumber(fence)), turn = counter('turn') }
     if attempt ~= '0' or worker ~= '' then take_slot(run) end
     if worker ~= '' then
-      run.holder = worker .. '/' .. NONE
+      run.holder = worker .. '/' .. NOBODY
       enter(run, 'A')
       expected[worker] = true
-    elseif delay == '0' then release(run)
+    elseif delay == '0' then
+      release(run)
+      local session = session_of(place)
+      if session and session.stage == 'L' then expected[place] = true end
     else enter(run, 'D', due) end
   end
 end
 commit()
--- A live one too: its server finds that it is not known and says anew what the worker holds, and that may not be this.
+-- A live one too: its server finds that it is not known and says anew what the worker holds. That may not be what it is said to hold
+-- here, or it may be what waits here.
 for worker in pairs(expected) do
   local deadline = string.format('%.0f', now + life)
-  write_session(worker, { id = NONE, stage = 'C', deadline = deadline, server = '', instance = '' })
+  write_session(worker, { id = NOBODY, stage = 'C', deadline = deadline, server = '', instance = '' })
   redis.call('ZADD', DEADLINES, deadline, worker)
   redis.call('ZREM', OFFERS, worker)
 end

@@ -35,6 +35,7 @@ scripts! {
     open: GIVES_OUT,
     renew: GIVES_OUT,
     close: GIVES_OUT,
+    doubt: GIVES_OUT,
     reap: GIVES_OUT,
     follow: GIVES_OUT,
     raise: GIVES_OUT,

@@ -9,7 +9,7 @@ use super::enter::millis;
 use super::link::{Request, garbled};
 use super::queue::RedisQueue;
 use super::record::{Raw, read_record};
-use crate::queue::{Missing, Opened, Phase, QueueError, Record, Session, SessionId, Silent};
+use crate::queue::{Hint, Missing, Opened, Phase, QueueError, Record, Session, SessionId, Silent};
 use crate::run::{Fence, RunId};
 use marabunta_proto::name::Name;
 
@@ -84,6 +84,16 @@ impl RedisQueue {
             );
         }
         Ok(live)
+    }
+
+    pub(super) async fn doubt_sessions(&self) -> Result<(), QueueError> {
+        self.each::<()>(|shard| {
+            let mut call = self.call(&self.scripts.doubt, shard);
+            call.arg(millis(self.limits.life));
+            Request::Script(call)
+        })
+        .await?;
+        self.tell_all(&Hint::Interrupted).await
     }
 
     pub(super) async fn close_session(&self, worker: Name, session: SessionId) -> Result<(), QueueError> {

@@ -55,15 +55,9 @@ impl Shard {
         }
         let Some(worker) = restored.held else { return self.enter(new, now) };
         let deadline = now.after(self.clock.limits.life);
-        self.sessions.entry(worker.clone()).or_insert_with(|| Known {
-            session: Session {
-                worker: worker.clone(),
-                id: SessionId::NONE,
-                server: String::new(),
-                instance: String::new(),
-            },
-            life: Life::Closed(deadline),
-        });
+        let (server, instance) = (String::new(), String::new());
+        let session = Session { worker: worker.clone(), id: SessionId::NONE, server, instance };
+        self.sessions.insert(worker.clone(), Known { session, life: Life::Closed(deadline) });
         let holder = Some((worker, SessionId::NONE));
         self.runs
             .insert(run, Run { holder, expires: None, stage: Stage::InFlight { accepted: true }, ..new });

@@ -2,9 +2,10 @@
 //!
 //! - It failed, and the run had a retry left.
 //! - It killed its own process, or its worker was touched while it ran or before its end can have been recorded.
-//! - A server or Redis was touched in that time: the one that had its lease may be the one.
+//! - A server hung, or Redis was touched, in that time: the server may be the one that had its lease.
 //!
-//! A database that is away explains nothing: a worker reports until its end is committed.
+//! A server that is gone explains nothing: its workers come to another with what they run. Nor does a database that is away: a worker
+//! reports until its end is committed.
 
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ fn is_explained(evidence: &Evidence, before: &Execution, after: &Execution) -> b
             let from = before.start.minus(BEFORE);
             let to = after.start.min(before.end.plus(REPORT));
             evidence.faults.iter().filter(|fault| fault.during(from, to, SETTLING)).any(|fault| {
-                fault.touches_worker(worker) || fault.touches_a_server() || fault.touches(&Touched::Queue)
+                fault.touches_worker(worker) || fault.hangs_a_server() || fault.touches(&Touched::Queue)
             })
         }
     }
@@ -134,6 +135,17 @@ mod tests {
         assert_eq!(check(&made.0).len(), 1);
         made.0.faults[applied].touched = vec![Touched::Queue];
         assert_eq!(check(&made.0), []);
+    }
+
+    #[test]
+    fn a_server_that_hangs_explains_it_and_one_that_is_gone_does_not() {
+        for (gone, expected) in [(false, 0), (true, 1)] {
+            let mut made = evidence();
+            made.execution(1, "w-1", 10, 20).execution(1, "w-2", 30, 40);
+            let fault = made.fault_on(Touched::Server(0), 5, 50);
+            made.0.faults[fault].gone = gone;
+            assert_eq!(check(&made.0).len(), expected, "gone: {gone}");
+        }
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Made {
     pub fn fault_on(&mut self, part: Touched, from: u64, to: u64) -> usize {
         let (applied, healed) = (Moment(from), Moment(to));
         let what = "kill -9".to_owned();
-        self.0.faults.push(Fault { what, touched: vec![part], forgets: false, applied, healed });
+        self.0.faults.push(Fault { what, touched: vec![part], forgets: false, gone: false, applied, healed });
         self.0.faults.len() - 1
     }
 

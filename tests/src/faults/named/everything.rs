@@ -32,7 +32,7 @@ pub async fn killed_at_random(backend: Backend) -> Finding {
     for _ in 0..TIMES {
         sleep(Duration::from_millis(random.random_range(200..1_500))).await;
         let victim = victims[random.random_range(0..victims.len())].clone();
-        let fault = arena.history.apply("kill -9", [victim.clone()]);
+        let fault = arena.history.end("kill -9", [victim.clone()]);
         match &victim {
             Touched::Server(at) => arena.servers()[*at].kill(),
             Touched::Worker(name) => arena.worker(name).kill(),

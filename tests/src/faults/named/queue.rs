@@ -39,7 +39,7 @@ async fn conclude(mut arena: Arena, loads: Vec<Load>, back: Moment) -> Finding {
 
 pub async fn killed(backend: Backend) -> Finding {
     let (arena, loads) = busy(backend).await;
-    let fault = arena.history.apply("kill -9", [Touched::Queue]);
+    let fault = arena.history.end("kill -9", [Touched::Queue]);
     arena.cluster.redis().kill();
     sleep(Duration::from_secs(3)).await;
     arena.cluster.redis().restart().await;

@@ -23,7 +23,7 @@ async fn busy(backend: Backend) -> (Arena, Vec<super::super::workload::Load>) {
 /// The embedded one is started again, as nobody else is there.
 pub async fn killed(backend: Backend) -> Finding {
     let (mut arena, loads) = busy(backend).await;
-    let fault = arena.history.apply("kill -9", [Touched::Server(0)]);
+    let fault = arena.history.end("kill -9", [Touched::Server(0)]);
     let mut moment = arena.history.applied(fault);
     arena.servers()[0].kill();
     if backend == Backend::Embedded {
@@ -49,7 +49,7 @@ pub async fn killed(backend: Backend) -> Finding {
 
 pub async fn told_to_stop(backend: Backend) -> Finding {
     let (mut arena, loads) = busy(backend).await;
-    let fault = arena.history.apply("SIGTERM", [Touched::Server(0)]);
+    let fault = arena.history.end("SIGTERM", [Touched::Server(0)]);
     let mut moment = arena.history.applied(fault);
     arena.servers()[0].terminate();
     let code = arena.servers()[0].exit().await;
@@ -80,7 +80,7 @@ pub async fn replaced_one_by_one(backend: Backend) -> Finding {
     let (mut arena, loads) = busy(backend).await;
     let mut codes = Vec::new();
     for (at, server) in arena.servers().iter().enumerate() {
-        let fault = arena.history.apply("SIGTERM", [Touched::Server(at)]);
+        let fault = arena.history.end("SIGTERM", [Touched::Server(at)]);
         server.terminate();
         codes.push(server.exit().await);
         server.restart().await;

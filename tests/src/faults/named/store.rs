@@ -19,7 +19,7 @@ pub async fn killed(backend: Backend) -> Finding {
     let fast = arena.shape(&format!("any({ALL})"), false, &Deed::default());
     let loads = [arena.load(mix, 20.0), arena.load(long, 3.0), arena.load(vec![fast.clone()], 10.0)];
     sleep(Duration::from_secs(3)).await;
-    let fault = arena.history.apply("kill -9", [Touched::Store]);
+    let fault = arena.history.end("kill -9", [Touched::Store]);
     let gone = arena.history.applied(fault);
     arena.cluster.mariadb().kill();
     sleep(Duration::from_secs(5)).await;

@@ -9,7 +9,7 @@ use super::super::arena::{ALL, Arena};
 use super::super::deed::Deed;
 use super::super::finding::Finding;
 use super::super::history::Touched;
-use super::super::testimony::Word;
+use super::super::testimony::{Execution, Word};
 use crate::support::Backend;
 
 /// Long enough to be under way when its worker dies.
@@ -30,7 +30,7 @@ pub async fn killed(backend: Backend) -> Finding {
                 testimony.worker(one) == name && one.word.is_none() && one.doubled.eq(&false)
             })
             .await;
-        let fault = arena.history.apply("kill -9", [Touched::Worker(name.to_owned())]);
+        let fault = arena.history.end("kill -9", [Touched::Worker(name.to_owned())]);
         let moment = arena.history.applied(fault);
         if with_tasks {
             arena.kill_with_tasks(name)
@@ -93,22 +93,36 @@ pub async fn paused_long(backend: Backend) -> Finding {
         .demand(own == [1, 1], format!("its own runs were executed {own:?} times, not once each"))
 }
 
-/// It is back before anybody may think that it is gone.
+/// It is back before anybody may think that it is gone: in half of the 5 s that it has to accept what it is given, and in half of the 15 s
+/// after which it is silent, with what it runs.
 pub async fn paused_briefly(backend: Backend) -> Finding {
     let mut arena = Arena::on(backend).witnesses(2).daemons(1).start().await;
     let mix = arena.mix(&Deed::taking(Duration::from_millis(300)));
-    let load = arena.load(mix, 10.0);
+    let load = arena.load(mix, 8.0);
     for name in ["w-1", "d-1"] {
         arena.until(&format!("{name} is at work"), |testimony, one| testimony.worker(one) == name).await;
-        let fault = arena.history.apply("SIGSTOP", [Touched::Worker(name.to_owned())]);
-        arena.worker(name).pause();
-        // Half of the 15 s after which it counts as silent.
-        sleep(Duration::from_millis(7_500)).await;
-        arena.worker(name).resume();
-        arena.history.heal(fault);
+        pause(&arena, name, Duration::from_millis(2_500)).await;
     }
-    sleep(Duration::from_secs(2)).await;
     arena.stop(load).await;
+    let gate = arena.gate("brief");
+    let gated = arena.mix(&Deed { gate: Some(gate.clone()), ..Deed::default() });
+    let under_way = arena.burst(&gated, gated.len()).await;
+    for name in ["w-1", "d-1"] {
+        let runs = |one: &Execution| under_way.iter().any(|submission| submission.run == one.run);
+        arena
+            .until(&format!("{name} has one"), |testimony, one| testimony.worker(one) == name && runs(one))
+            .await;
+        pause(&arena, name, Duration::from_millis(7_500)).await;
+    }
+    fs::remove_file(gate).expect("a gate is opened once");
     let (_, verdict) = arena.conclude().await;
     Finding::of(verdict).nothing_again()
+}
+
+async fn pause(arena: &Arena, name: &str, span: Duration) {
+    let fault = arena.history.apply("SIGSTOP", [Touched::Worker(name.to_owned())]);
+    arena.worker(name).pause();
+    sleep(span).await;
+    arena.worker(name).resume();
+    arena.history.heal(fault);
 }

@@ -61,6 +61,7 @@ as_it_is! {
     tick() -> Tick;
     open(session: Session, holding: Vec<(RunId, Fence)>) -> Opened;
     renew(sessions: Vec<(Name, SessionId)>) -> Vec<bool>;
+    doubt() -> ();
     close(worker: Name, session: SessionId) -> ();
     reap() -> Vec<Silent>;
     sessions(workers: Vec<Name>) -> Vec<Option<Session>>;

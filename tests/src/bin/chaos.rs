@@ -1,0 +1,76 @@
+//! Breaks an installation at random for as long as wanted, and says what came of it. The seed replays the faults.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use marabunta_tests::faults::chaos::Chaos;
+use marabunta_tests::faults::finding::Finding;
+use marabunta_tests::support::Backend;
+
+/// Load, and a nemesis.
+#[derive(Debug, Parser)]
+#[command(name = "chaos")]
+struct Cli {
+    /// Replays the faults of another time; chosen unless given
+    #[arg(long)]
+    seed: Option<u64>,
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    #[arg(long, default_value_t = 3)]
+    servers: usize,
+    #[arg(long, default_value_t = 50)]
+    workers: usize,
+    /// Runs asked for in a second
+    #[arg(long, default_value_t = 600.0)]
+    rate: f64,
+    /// Faults in a minute
+    #[arg(long, default_value_t = 12.0)]
+    faults: f64,
+    /// On one server with its own store, instead of MariaDB and Redis
+    #[arg(long)]
+    embedded: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let seed = cli.seed.unwrap_or_else(rand::random);
+    println!("seed {seed}");
+    let chaos = Chaos {
+        backend: if cli.embedded { Backend::Embedded } else { Backend::MariaDbRedis },
+        seed,
+        span: Duration::from_secs_f64(cli.minutes * 60.0),
+        servers: cli.servers,
+        workers: cli.workers,
+        rate: cli.rate,
+        faults: cli.faults,
+    };
+    let outcome = chaos.run(|strike| println!("{strike}")).await;
+    let rate = outcome.rate();
+    let strikes = outcome.strikes;
+    let quiet = outcome.evidence.quiet.waited;
+    let finding = Finding::of(outcome.verdict);
+    for complaint in finding.complaints() {
+        println!("{complaint}");
+    }
+    let verdict = &finding.verdict;
+    println!(
+        "seed {seed}: {strikes} faults; {} runs accepted, {} refused, {} unknown, {} firings; {} executions, {rate:.0} a second, {} again and explained; \
+         {} fast runs forgotten and told; quiet after {quiet:.1?}",
+        verdict.accepted,
+        verdict.refused,
+        verdict.unknown,
+        verdict.firings,
+        verdict.executions,
+        verdict.again,
+        verdict.forgotten
+    );
+    println!(
+        "lost {}, doubled {}, violations {}",
+        verdict.lost(),
+        verdict.doubled(),
+        verdict.violations.len()
+    );
+    if finding.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
