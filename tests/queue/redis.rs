@@ -239,7 +239,8 @@ async fn a_redis_that_became_a_replica_is_left_for_the_one_that_took_its_address
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (promote, master) = watch::channel(first.url().to_owned());
-    let forwarding = tokio::spawn(async move {
+    let mut forwarding = JoinSet::new();
+    forwarding.spawn(async move {
         let mut open = JoinSet::new();
         while let Ok((mut from, _)) = listener.accept().await {
             let to = master.borrow().trim_start_matches("redis://").to_owned();
@@ -262,7 +263,7 @@ async fn a_redis_that_became_a_replica_is_left_for_the_one_that_took_its_address
     queue.announce(Hint::Due).await.unwrap();
     hinted(&mut hints, &Hint::Due).await;
     assert!(!queue.is_empty_handed().await.unwrap());
-    forwarding.abort();
+    forwarding.shutdown().await;
 }
 
 #[tokio::test]
@@ -274,7 +275,7 @@ async fn a_session_that_one_shard_has_lost_is_opened_there_again() {
     let metrics = Arc::new(Metrics::new());
     let (owner, dispatch) = Owner::new(bench.queue.clone(), options, metrics, &tracker, started, findings);
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(owner.run(stop.clone(), Duration::ZERO));
+    tracker.spawn(owner.run(stop.clone(), Duration::ZERO));
 
     let hello = Hello {
         worker: name("web-1"),
@@ -289,7 +290,7 @@ async fn a_session_that_one_shard_has_lost_is_opened_there_again() {
     };
     let (said, incoming) = mpsc::channel::<Result<FromWorker, String>>(1);
     let mut heard = dispatch.connect(hello, false, ReceiverStream::new(incoming)).await.unwrap();
-    let reading = tokio::spawn(async move { while heard.next().await.is_some() {} });
+    tracker.spawn(async move { while heard.next().await.is_some() {} });
     let prefix = bench.prefix.as_ref().unwrap();
     let sessions = format!("{}:{{1}}:sessions", prefix.prefix());
     let mut connection = Redis::shared().await.connect().await;
@@ -306,6 +307,6 @@ async fn a_session_that_one_shard_has_lost_is_opened_there_again() {
     })
     .await;
     stop.cancel();
-    serving.await.unwrap();
-    reading.await.unwrap();
+    tracker.close();
+    tracker.wait().await;
 }

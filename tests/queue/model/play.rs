@@ -329,13 +329,10 @@ impl Play {
             if left.is_empty() {
                 return self.count().await;
             }
-            for worker in 0..WORKERS.len() {
-                self.call(
-                    Call::Renew(name(WORKERS[worker]), self.sessions[worker].as_ref().unwrap().id),
-                    Loss::Nothing,
-                )
-                .await?;
-                for place in [WORKERS[worker], PLACES[2]] {
+            for (worker, own) in WORKERS.into_iter().enumerate() {
+                let session = self.sessions[worker].as_ref().unwrap().id;
+                self.call(Call::Renew(name(own), session), Loss::Nothing).await?;
+                for place in [own, PLACES[2]] {
                     self.claim(worker, place, 100, Loss::Nothing).await?;
                 }
             }

@@ -8,7 +8,10 @@ use crate::support::{Detour, Link};
 
 /// The links that have a proxy. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Links(Arc<Mutex<Vec<(Link, Arc<Proxy>)>>>);
+pub struct Links(Arc<Mutex<Vec<On>>>);
+
+/// A proxy on its link.
+type On = (Link, Arc<Proxy>);
 
 impl Links {
     /// Puts a proxy on each link that is wanted.
@@ -49,7 +52,7 @@ impl Links {
         address
     }
 
-    fn links(&self) -> MutexGuard<'_, Vec<(Link, Arc<Proxy>)>> {
+    fn links(&self) -> MutexGuard<'_, Vec<On>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

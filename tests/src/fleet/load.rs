@@ -81,6 +81,7 @@ impl Load {
     pub fn flow(self: &Arc<Self>, rate: u32, wish: impl Fn(u64) -> Wish + Send + 'static) -> Flow {
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let load = self.clone();
+        #[expect(clippy::disallowed_methods, reason = "what is given back owns it")]
         let running = tokio::spawn(async move {
             let (mut number, mut owed, mut ticks) = (0, 0.0, interval(STEP));
             // What could not be submitted while the servers were away is left out, not caught up with.

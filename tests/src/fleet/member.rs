@@ -74,6 +74,7 @@ impl Member {
         }
         let worker = builder.build()?;
         let (pulse, (shutdown, asked)) = (worker.pulse(), watch::channel(Shutdown::No));
+        #[expect(clippy::disallowed_methods, reason = "what is given back owns it")]
         let running = Running(tokio::spawn(Box::pin(worker.run(asked))));
         Ok(Self { valve, number, life, pulse, shutdown, running })
     }

@@ -33,6 +33,7 @@ impl Bench {
         let options = Options { server: "server-1".into(), session_age };
         let (owner, dispatch) =
             Owner::new(queue, options, metrics.clone(), &TaskTracker::new(), started, findings_in);
+        #[expect(clippy::disallowed_methods, reason = "the bench waits for it")]
         let owner = tokio::spawn(owner.run(stop.clone(), Duration::ZERO));
         Self { dispatch, metrics, stop, owner, _started, findings }
     }

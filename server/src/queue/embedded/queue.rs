@@ -263,7 +263,9 @@ mod tests {
             body: Bytes::new(),
         };
         let broken = queue.clone();
-        tokio::spawn(async move { broken.enqueue(vec![endless]).await }).await.expect_err("it panics");
+        let mut calls = tokio::task::JoinSet::new();
+        calls.spawn(async move { broken.enqueue(vec![endless]).await });
+        calls.join_next().await.unwrap().expect_err("it panics");
         assert!(queue.is_empty_handed().await.unwrap());
         assert_eq!(hints.recv().await, Ok(Hint::Interrupted));
         assert!(queue.begin_rebuild(Duration::from_secs(1)).await.unwrap(), "nobody else rebuilds");

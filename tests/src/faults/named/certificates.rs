@@ -129,7 +129,7 @@ fn shapes(names: &[String]) -> Vec<Shape> {
     };
     let own = names
         .iter()
-        .flat_map(|name| [shape(name, &[name.clone()], true, 20), shape(name, &[name.clone()], false, 20)]);
+        .flat_map(|name| [true, false].map(|durable| shape(name, std::slice::from_ref(name), durable, 20)));
     let any = format!("any({ALL})");
     let any =
         [(true, 20), (false, 20), (true, 5_000)].map(|(durable, millis)| shape(&any, names, durable, millis));

@@ -82,7 +82,7 @@ async fn until(arena: &Arena, series: &str, count: f64) {
 /// When these were asked for, and when they had ended well.
 fn ends(evidence: &Evidence, which: impl Fn(&Submission) -> bool) -> impl Iterator<Item = (Moment, Moment)> {
     evidence.submissions.iter().filter(move |one| one.run != 0 && which(one)).flat_map(|one| {
-        let executions = evidence.testimony.of(one.run).into_iter();
+        let executions = evidence.testimony.of(one.run).iter();
         executions.filter(|one| one.word == Some(Word::Done)).map(|done| (one.asked, done.end))
     })
 }
