@@ -25,6 +25,11 @@ test-unit: build ## Run the tests that need no MariaDB, Redis or haproxy
 test-services: ## Install the servers that the tests start (on Debian, as root)
 	@scripts/install-test-services
 
+FLEET ?= --scenario herd
+fleet: test-services ## Play 10,000 workers in one process, as FLEET says: --scenario slow-readers, churn, idle; --help
+	$(CARGO) build --release --locked --workspace --bins
+	target/release/fleet $(FLEET)
+
 fmt: ## Check the format
 	$(CARGO) fmt --all --check
 
@@ -35,6 +40,12 @@ deny: ## Check licences, sources and duplicates of the dependencies
 	@scripts/install-cargo-deny
 	$(CARGO) deny --locked check bans licenses sources
 
+faults: test-services release ## Break real installations in all named ways and print what was seen (up to an hour; FAULTS='10 18' for some)
+	@target/release/faults $(FAULTS)
+
+release:
+	$(CARGO) build --locked --release --workspace --bins
+
 fuzz: ## Throw bytes at the parsers, MINUTES=10 at each or at one TARGET; needs a nightly compiler
 	@scripts/fuzz
 
@@ -44,4 +55,4 @@ help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^## / { printf "\n%s\n", substr($$0, 4) } \
 	     /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run build test test-unit test-services fmt lint deny fuzz check help
+.PHONY: run build test test-unit test-services faults fleet release fmt lint deny fuzz check help

@@ -3,6 +3,8 @@
 //! The channel behind it connects when it is first used and again whenever it was cut, so opening one never waits and fails only for
 //! what is wrong on this side.
 
+mod dialer;
+
 use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
 
 use marabunta_proto::v1::{
@@ -15,6 +17,8 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri},
 };
+
+pub use dialer::{Dialer, Wire};
 
 /// Where the server is expected unless something else is said.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
@@ -45,6 +49,8 @@ pub struct Config {
     pub token: Option<Token>,
     /// Allow plaintext to an address that is not loopback.
     pub insecure: bool,
+    /// How connections are made; by the system's resolver and TCP unless set.
+    pub dialer: Option<Dialer>,
 }
 
 /// A bearer token. It does not show in debug output.
@@ -106,7 +112,11 @@ impl Connection {
     pub fn open(config: &Config) -> Result<Self, ConnectError> {
         let endpoint = endpoint(config)?;
         let bearer = Bearer(bearer_header(config)?);
-        Ok(Self { channel: endpoint.connect_lazy(), bearer })
+        let channel = match &config.dialer {
+            None => endpoint.connect_lazy(),
+            Some(dialer) => endpoint.connect_with_connector_lazy(dialer.clone()),
+        };
+        Ok(Self { channel, bearer })
     }
 
     /// Client of the service `Runs`.

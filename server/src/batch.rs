@@ -5,6 +5,10 @@ use std::future::Future;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
+use tracing::error;
+
+use crate::metrics::PanicIn;
+use crate::panics::Panics;
 
 /// The most items in one write.
 const MOST_ITEMS: usize = 500;
@@ -18,13 +22,17 @@ pub struct Batcher<T, R> {
 
 struct Call<T, R> {
     items: Vec<T>,
-    answer: oneshot::Sender<Vec<R>>,
+    answer: oneshot::Sender<Result<Vec<R>, Unanswered>>,
 }
 
-/// The writer is gone: the server is stopping.
+/// Why there is no answer. The items may have been written all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the server is stopping")]
-pub struct Stopped;
+pub enum Unanswered {
+    #[error("the server is stopping")]
+    Stopping,
+    #[error("the server panicked while it wrote this: see its log")]
+    Panicked,
+}
 
 impl<T, R> Clone for Batcher<T, R> {
     fn clone(&self) -> Self {
@@ -32,51 +40,77 @@ impl<T, R> Clone for Batcher<T, R> {
     }
 }
 
-impl<T: Send + 'static, R: Send + 'static> Batcher<T, R> {
-    /// Starts the writer. It answers each item, in order, and ends when the last handle is dropped.
-    pub fn spawn<W, F>(tracker: &TaskTracker, write: W) -> Self
+impl<T: Clone + Send + 'static, R: Send + 'static> Batcher<T, R> {
+    /// Starts the writer. It answers each item, in order, and ends when the last handle is dropped. What is written may be written again: if a write
+    /// panics, the items of each caller are written alone, so that what one of them brought costs nobody else.
+    pub fn spawn<W, F>(tracker: &TaskTracker, panics: &Panics, write: W) -> Self
     where
-        W: Fn(Vec<T>) -> F + Send + 'static,
+        W: Fn(Vec<T>) -> F + Send + Sync + 'static,
         F: Future<Output = Vec<R>> + Send + 'static,
     {
         let (calls, inbox) = mpsc::channel(MOST_CALLERS);
-        tracker.spawn(run(inbox, write));
+        tracker.spawn(run(inbox, panics.clone(), write));
         Self { calls }
     }
 
     /// Has these items written, and waits for their answers.
-    pub async fn write(&self, items: Vec<T>) -> Result<Vec<R>, Stopped> {
+    pub async fn write(&self, items: Vec<T>) -> Result<Vec<R>, Unanswered> {
         let (answer, answered) = oneshot::channel();
-        self.calls.send(Call { items, answer }).await.map_err(|_| Stopped)?;
-        answered.await.map_err(|_| Stopped)
+        self.calls.send(Call { items, answer }).await.map_err(|_| Unanswered::Stopping)?;
+        answered.await.map_err(|_| Unanswered::Stopping)?
     }
 }
 
-async fn run<T, R, W, F>(mut inbox: mpsc::Receiver<Call<T, R>>, write: W)
+async fn run<T, R, W, F>(mut inbox: mpsc::Receiver<Call<T, R>>, panics: Panics, write: W)
 where
+    T: Clone,
     W: Fn(Vec<T>) -> F,
     F: Future<Output = Vec<R>>,
 {
     while let Some(first) = inbox.recv().await {
-        let mut items = first.items;
-        let mut callers = vec![(items.len(), first.answer)];
-        while items.len() < MOST_ITEMS
+        let mut count = first.items.len();
+        let mut calls = vec![first];
+        while count < MOST_ITEMS
             && let Ok(call) = inbox.try_recv()
         {
-            callers.push((call.items.len(), call.answer));
-            items.extend(call.items);
+            count += call.items.len();
+            calls.push(call);
         }
-        let mut answers = write(items).await.into_iter();
-        for (count, caller) in callers {
-            // A caller that has gone does not need its answer; what it asked for is done.
-            caller.send(answers.by_ref().take(count).collect()).ok();
+        if let Some(calls) = together(calls, &panics, &write).await {
+            for Call { items, answer } in calls {
+                let answers = panics.catch(PanicIn::Batch, async { write(items).await }).await;
+                answer.send(answers.ok_or(Unanswered::Panicked)).ok();
+            }
         }
     }
+}
+
+/// Writes what several callers brought. They come back without their answers if that panics, or if there is only one.
+async fn together<T: Clone, R, F: Future<Output = Vec<R>>>(
+    calls: Vec<Call<T, R>>,
+    panics: &Panics,
+    write: &impl Fn(Vec<T>) -> F,
+) -> Option<Vec<Call<T, R>>> {
+    if calls.len() == 1 {
+        return Some(calls);
+    }
+    let items = calls.iter().flat_map(|call| call.items.iter().cloned()).collect();
+    let Some(answers) = panics.catch(PanicIn::Batch, async { write(items).await }).await else {
+        error!(callers = calls.len(), "what was written together is written again, each caller's alone");
+        return Some(calls);
+    };
+    let mut answers = answers.into_iter();
+    for Call { items, answer } in calls {
+        // A caller that has gone does not need its answer; what it asked for is done.
+        answer.send(Ok(answers.by_ref().take(items.len()).collect())).ok();
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
     use std::sync::{Arc, Mutex};
     use tokio::sync::Semaphore;
 
@@ -84,7 +118,7 @@ mod tests {
     async fn what_arrives_during_a_write_goes_together_in_the_next() {
         let tracker = TaskTracker::new();
         let (gate, sizes) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
-        let batcher = Batcher::spawn(&tracker, {
+        let batcher = Batcher::spawn(&tracker, &Metrics::new().panics, {
             let (gate, sizes) = (gate.clone(), sizes.clone());
             move |items: Vec<u32>| {
                 let (gate, sizes) = (gate.clone(), sizes.clone());
@@ -120,9 +154,45 @@ mod tests {
     #[tokio::test]
     async fn the_writer_ends_with_its_last_handle() {
         let tracker = TaskTracker::new();
-        let batcher = Batcher::spawn(&tracker, |items: Vec<u8>| async move { items });
+        let batcher = Batcher::spawn(&tracker, &Metrics::new().panics, |items: Vec<u8>| async move { items });
         drop(batcher);
         tracker.close();
         tracker.wait().await;
+    }
+
+    #[tokio::test]
+    async fn a_write_that_panics_fails_for_whoever_brought_what_it_panics_at_and_for_nobody_else() {
+        let (tracker, metrics) = (TaskTracker::new(), Metrics::new());
+        let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let batcher = Batcher::spawn(&tracker, &metrics.panics, {
+            let (gate, begun) = (gate.clone(), begun.clone());
+            move |items: Vec<u32>| {
+                let (gate, begun) = (gate.clone(), begun.clone());
+                async move {
+                    begun.add_permits(1);
+                    gate.acquire().await.unwrap().forget();
+                    assert!(!items.contains(&13), "13 is not written");
+                    items
+                }
+            }
+        });
+        let call = |items: Vec<u32>| {
+            let batcher = batcher.clone();
+            tracker.spawn(async move { batcher.write(items).await })
+        };
+        let first = call(vec![0]);
+        begun.acquire().await.unwrap().forget();
+        let calls = [first, call(vec![1, 2]), call(vec![12, 13]), call(vec![3])];
+        while batcher.calls.capacity() != MOST_CALLERS - 3 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(100);
+        let mut answers = Vec::new();
+        for call in calls {
+            answers.push(call.await.unwrap());
+        }
+        assert_eq!(answers, [Ok(vec![0]), Ok(vec![1, 2]), Err(Unanswered::Panicked), Ok(vec![3])]);
+        assert_eq!(batcher.write(vec![4]).await, Ok(vec![4]), "the writer goes on");
+        assert!(metrics.text().unwrap().contains("marabunta_panics_total{where=\"batch\"} 2\n"));
     }
 }

@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PanicIn};
+use crate::panics::Panics;
 use crate::run::{Next, Outcome, RunId, State, TaskId};
 use crate::store::{EndedAttempt, EndedRun, Mirror, NewRun, Started, Store, StoreError};
 
@@ -102,7 +103,9 @@ async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store, metrics: Arc<Metr
                 if count == 0 {
                     break;
                 }
-                let given_up = flush(&store, &mut latest, std::mem::take(&mut entries), &inbox).await;
+                let mut sorted = Sorted::default();
+                std::mem::take(&mut entries).into_iter().for_each(|entry| sorted.add(entry, &mut latest));
+                let given_up = flush(&store, sorted, &inbox, &metrics.panics).await;
                 metrics.journal_dropped.inc_by(given_up as u64);
                 metrics.journal_entries.sub(i64::try_from(count).unwrap_or(i64::MAX));
             }
@@ -121,18 +124,23 @@ async fn show(store: &Store, latest: &mut HashMap<TaskId, Mirror>) {
     }
 }
 
+/// Writes all of it; if that panics, each entry alone. Answers how many it gave up.
+async fn flush(store: &Store, mut sorted: Sorted, inbox: &mpsc::Receiver<Entry>, panics: &Panics) -> usize {
+    if let Some(given_up) = panics.catch(PanicIn::Journal, persist(store, &mut sorted, inbox)).await {
+        return given_up;
+    }
+    error!("writing the journal panicked: each entry is written alone");
+    let mut given_up = 0;
+    for mut one in sorted.split() {
+        given_up +=
+            panics.catch(PanicIn::Journal, persist(store, &mut one, inbox)).await.unwrap_or(one.len());
+    }
+    given_up
+}
+
 /// Writes all of it, trying again until it is written or refused for good; once nobody can add any more, only a few times. Answers how
 /// many it gave up.
-async fn flush(
-    store: &Store,
-    latest: &mut HashMap<TaskId, Mirror>,
-    entries: Vec<Entry>,
-    inbox: &mpsc::Receiver<Entry>,
-) -> usize {
-    let mut sorted = Sorted::default();
-    for entry in entries {
-        sorted.add(entry, latest);
-    }
+async fn persist(store: &Store, sorted: &mut Sorted, inbox: &mpsc::Receiver<Entry>) -> usize {
     let mut failures = 0;
     while let Err(error) = sorted.write(store).await {
         failures += 1;
@@ -179,6 +187,17 @@ impl Sorted {
                 latest.insert(mirror.task, mirror);
             }
         }
+    }
+
+    /// Each of them alone, in the order in which they are written.
+    fn split(self) -> impl Iterator<Item = Self> {
+        let Self { submitted, started, attempts, ended, over: _ } = self;
+        let submitted = submitted.into_iter().map(|run| Self { submitted: vec![run], ..Self::default() });
+        let started = started.into_iter().map(|one| Self { started: vec![one], ..Self::default() });
+        let attempts =
+            attempts.into_iter().map(|attempt| Self { attempts: vec![attempt], ..Self::default() });
+        let ended = ended.into_iter().map(|run| Self { ended: vec![run], ..Self::default() });
+        submitted.chain(started).chain(attempts).chain(ended)
     }
 
     fn len(&self) -> usize {

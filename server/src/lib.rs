@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod metrics;
+pub mod panics;
 pub mod run;
 pub mod task;
 

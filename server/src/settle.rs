@@ -12,6 +12,7 @@ pub use end::{End, Verdict, Witness};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use tracing::{debug, warn};
 
 use crate::clock::StoreClock;
@@ -54,13 +55,14 @@ impl Settler {
                 return verdicts;
             }
         };
+        let now = self.clock.now();
         let (mut durable, mut fast) = (Vec::new(), Vec::new());
         for (index, (end, record)) in ends.into_iter().zip(records).enumerate() {
             let Some(record) = record else {
                 verdicts[index] = self.end_unknown(end).await;
                 continue;
             };
-            match decide(index, self.dated(end), &record) {
+            match decide(index, self.dated(end), &record, now) {
                 Ok(decided) if decided.is_durable() => durable.push(decided),
                 Ok(decided) => fast.push(decided),
                 Err(verdict) => verdicts[index] = verdict,
@@ -141,7 +143,7 @@ impl Settler {
                         self.count(&one.end, &one.next);
                     }
                     verdicts[one.index] = match settled {
-                        Settled::Settled | Settled::Unknown => Verdict::Recorded,
+                        Settled::Settled | Settled::Already | Settled::Unknown => Verdict::Recorded,
                         Settled::Stale => Verdict::Stale,
                     };
                 }
@@ -291,25 +293,26 @@ pub enum Claim {
     Forgotten,
     /// Of an earlier attempt.
     Stale,
-    /// Of no attempt: the latest is with its worker.
+    /// Of no attempt: the latest is with its worker, or none can have this fence yet.
     Unknown,
 }
 
 /// What this fence of a worker is.
-pub fn claim(record: &Record, fence: Fence) -> Claim {
+pub fn claim(record: &Record, fence: Fence, now: DateTime<Utc>) -> Claim {
     match record.fence {
         Some(latest) if latest == fence => Claim::Latest,
         Some(latest) if latest > fence => Claim::Stale,
         _ => match &record.phase {
             Phase::InFlight { session, .. } if *session != SessionId::NONE => Claim::Unknown,
-            _ => Claim::Forgotten,
+            _ if fence.is_possible(u64::try_from(now.timestamp_micros()).unwrap_or(0)) => Claim::Forgotten,
+            _ => Claim::Unknown,
         },
     }
 }
 
 /// What follows from an end, or the verdict when nothing does.
-fn decide(index: usize, end: End, record: &Record) -> Result<Decided, Verdict> {
-    let claim = claim(record, end.fence);
+fn decide(index: usize, end: End, record: &Record, now: DateTime<Utc>) -> Result<Decided, Verdict> {
+    let claim = claim(record, end.fence, now);
     if let Claim::Stale | Claim::Unknown = claim {
         return Err(if claim == Claim::Stale { Verdict::Stale } else { Verdict::Unknown });
     }

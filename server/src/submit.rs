@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio_util::task::TaskTracker;
 
-use crate::batch::Batcher;
+use crate::batch::{Batcher, Unanswered};
 use crate::clock::StoreClock;
 use crate::queue::{Queue, shard_of};
 use crate::run::{Durability, GroupId, Key, Overlap, Place, Policy, Priority, Run, RunId, TaskRef};
@@ -70,6 +70,9 @@ pub enum SubmitError {
     /// Perhaps accepted all the same.
     #[error("{0}")]
     Unavailable(String),
+    /// A bug of the server; perhaps accepted all the same.
+    #[error("{0}")]
+    Internal(String),
 }
 
 /// Accepts requests. Cloning is cheap.
@@ -87,8 +90,9 @@ impl Submit {
     #[must_use]
     pub fn spawn(tracker: &TaskTracker, settler: &Settler) -> Self {
         let Settler { queue, store, journal, clock, metrics, server } = settler.clone();
+        let panics = metrics.panics.clone();
         let sink = write::Sink { queue: queue.clone(), store: store.clone(), journal, metrics, server };
-        let writer = Batcher::spawn(tracker, move |runs| {
+        let writer = Batcher::spawn(tracker, &panics, move |runs| {
             let sink = sink.clone();
             async move { sink.write(runs).await }
         });
@@ -100,8 +104,7 @@ impl Submit {
         let mut accepted = Accepted::default();
         let places = self.places(&request, &mut accepted).await?;
         let prepared = self.prepare(request, &places, accepted.group).await?;
-        let written =
-            self.writer.write(prepared).await.map_err(|error| SubmitError::Unavailable(error.to_string()))?;
+        let written = self.writer.write(prepared).await?;
         for (written, place) in written.into_iter().zip(places) {
             let written = written?;
             accepted.repeated |= written.repeated;
@@ -224,6 +227,15 @@ fn key(text: &str, run: &Run, grouped: bool) -> Key {
     request.copy_from_slice(&digest[..16]);
     let text = if grouped { format!("{text}\n{}", run.place) } else { text.to_owned() };
     Key { text, request }
+}
+
+impl From<Unanswered> for SubmitError {
+    fn from(error: Unanswered) -> Self {
+        match error {
+            Unanswered::Stopping => Self::Unavailable(error.to_string()),
+            Unanswered::Panicked => Self::Internal(error.to_string()),
+        }
+    }
 }
 
 impl From<StoreError> for SubmitError {

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use marabunta_proto::name::Name;
 use marabunta_proto::selector::Selector;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::batch::Batcher;
 use crate::dispatch::Hello;
+use crate::panics::Panics;
 use crate::queue::{Hint, Queue, QueueError, Session};
 use crate::store::{Registered, Registration, Store, StoreError, WorkerRow};
 use thiserror::Error;
@@ -14,9 +17,13 @@ use thiserror::Error;
 /// The registry of workers. Cloning is cheap.
 #[derive(Clone)]
 pub struct Workers {
-    pub queue: Arc<dyn Queue>,
-    pub store: Store,
+    queue: Arc<dyn Queue>,
+    store: Store,
+    registrations: Batcher<Registration, Registered>,
 }
+
+/// What is known of a worker while the store is away.
+const UNKNOWN: Registered = Registered { draining: false, matches_others: false };
 
 /// A worker and its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +47,21 @@ pub enum WorkersError {
 }
 
 impl Workers {
+    /// Starts the writer of registrations: thousands may connect at once, and none is to wait for a transaction of each other.
+    pub fn spawn(tracker: &TaskTracker, panics: &Panics, queue: Arc<dyn Queue>, store: Store) -> Self {
+        let registry = store.clone();
+        let registrations = Batcher::spawn(tracker, panics, move |workers: Vec<Registration>| {
+            let store = registry.clone();
+            async move {
+                store.register(&workers).await.unwrap_or_else(|error| {
+                    warn!(workers = workers.len(), %error, "failed to register workers");
+                    vec![UNKNOWN; workers.len()]
+                })
+            }
+        });
+        Self { queue, store, registrations }
+    }
+
     /// Notes that a worker connects. While the store is away it is not to be drained, as far as is known.
     pub async fn register(&self, hello: &Hello) -> Registered {
         let registration = Registration {
@@ -49,10 +71,9 @@ impl Workers {
             handlers: hello.handlers.clone(),
             version: hello.version.clone(),
         };
-        self.store.register(registration).await.unwrap_or_else(|error| {
-            warn!(worker = %hello.worker, %error, "failed to register a worker");
-            Registered { draining: false, matches_others: false }
-        })
+        // The writer is gone when the server stops, and then no session is opened.
+        let registered = self.registrations.write(vec![registration]).await;
+        registered.ok().and_then(|all| all.first().copied()).unwrap_or(UNKNOWN)
     }
 
     /// Some workers by name, after this one, at most `limit`; and where the next page starts.

@@ -5,11 +5,18 @@
 mod binaries;
 mod nothing_left_behind;
 mod process;
+mod proxy;
 mod scenarios;
 
+#[cfg(feature = "services")]
+mod clock;
+#[cfg(feature = "services")]
+mod disk;
 #[cfg(feature = "services")]
 mod haproxy;
 #[cfg(feature = "services")]
 mod mariadb;
+#[cfg(feature = "services")]
+mod network;
 #[cfg(feature = "services")]
 mod redis;

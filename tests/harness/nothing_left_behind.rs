@@ -1,13 +1,14 @@
 //! However a test process ends, its programs and its directory go with it.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use marabunta_tests::support::eventually;
-use marabunta_tests::support::process::Process;
+use marabunta_tests::support::process::{Process, through};
 use marabunta_tests::support::scratch::Scratch;
 use marabunta_tests::support::watchdog;
 use nix::sys::signal::{Signal, kill};
@@ -47,7 +48,7 @@ async fn a_test_process_that_ends_with_live_statics_leaves_nothing_behind() {
 fn a_process_that_is_killed() {
     let Some(note) = env::var_os(NOTE) else { return };
     let scratch = Scratch::new("victim");
-    let process = start_family(&scratch);
+    let process = start_family(&scratch, &[]);
     write_note(Path::new(&note), &process, &scratch);
     loop {
         std::thread::park();
@@ -59,18 +60,59 @@ fn a_process_that_is_killed() {
 fn a_process_that_forgets() {
     let Some(note) = env::var_os(NOTE) else { return };
     let scratch = Scratch::new("victim");
-    let process = start_family(&scratch);
+    let process = start_family(&scratch, &[]);
     write_note(Path::new(&note), &process, &scratch);
     std::mem::forget((process, scratch));
 }
 
+#[cfg(feature = "services")]
+#[tokio::test]
+async fn a_test_process_that_is_killed_leaves_no_namespace_and_no_mount() {
+    let scratch = Scratch::new("note");
+    let test = "nothing_left_behind::a_process_with_a_namespace_and_a_disk";
+    let mut other = other_test_process(test, &scratch.join("note"));
+    let (programs, root) = read_note(&scratch.join("note")).await;
+    let name = root.file_name().unwrap().to_str().unwrap().to_owned();
+    let left = || {
+        let mounts = fs::read_to_string("/proc/mounts").unwrap();
+        let namespaces = fs::read_dir("/run/netns").unwrap();
+        let namespaces = namespaces.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        mounts.lines().map(str::to_owned).chain(namespaces).filter(|line| line.contains(&name)).count()
+    };
+    assert_eq!(left(), 5, "a disk, a namespace and its cable, and these two are mounts as well");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    gone("its death", &programs, &root).await;
+    eventually("no mount and no namespace is left", async || {
+        ensure!(left() == 0, "{} are", left());
+        Ok(())
+    })
+    .await;
+}
+
+#[cfg(feature = "services")]
+#[test]
+#[ignore = "run by a_test_process_that_is_killed_leaves_no_namespace_and_no_mount"]
+fn a_process_with_a_namespace_and_a_disk() {
+    use marabunta_tests::faults::{disk::Disk, network::Namespace};
+
+    let Some(note) = env::var_os(NOTE) else { return };
+    let (scratch, namespace, disk) = (Scratch::new("victim"), Namespace::new(), Disk::new(1 << 20));
+    let process = start_family(&scratch, &namespace.launcher());
+    disk.fill();
+    write_note(Path::new(&note), &process, &scratch);
+    loop {
+        std::thread::park();
+    }
+}
+
 /// A program with a child, both of which would run for ever and ignore what is ignorable.
-fn start_family(scratch: &Scratch) -> Process {
+fn start_family(scratch: &Scratch, launcher: &[OsString]) -> Process {
     let mut command = Command::new("sh");
     command
         .args(["-c", "trap '' HUP INT TERM; sleep 100000 & echo $! >child; wait"])
         .current_dir(scratch.path());
-    Process::service("family", &command, &scratch.join("log"))
+    Process::service("family", &through(launcher, command), &scratch.join("log"))
 }
 
 fn write_note(note: &Path, process: &Process, scratch: &Scratch) {

@@ -1,7 +1,9 @@
 use std::collections::HashSet;
 
-use marabunta_server::queue::{Entry, Phase};
+use marabunta_server::queue::{Entry, Phase, SessionId};
 use marabunta_server::run::{Fence, Place, Priority};
+
+use uuid::Uuid;
 
 use crate::bench::{claim, session};
 use crate::contract;
@@ -41,6 +43,19 @@ contract! {
         assert_eq!(taken, runs);
     }
 
+    async fn a_claim_says_when_the_session_is_not_known_and_takes_nothing(bench) {
+        let session = bench.connect("web-1").await;
+        bench.enqueue(bench.entry("web-1")).await;
+        let stranger = marabunta_server::queue::Session {
+            id: marabunta_server::queue::SessionId(uuid::Uuid::new_v4()),
+            ..session.clone()
+        };
+        let nothing = bench.claim(&stranger, "web-1", 1).await;
+        assert_eq!((nothing.unknown, nothing.deliveries.len()), (true, 0));
+        let taken = bench.claim(&session, "web-1", 1).await;
+        assert_eq!((taken.unknown, taken.deliveries.len()), (false, 1));
+    }
+
     async fn a_claimed_run_is_in_flight_and_no_longer_ready(bench) {
         let session = bench.connect("web-1").await;
         let delivery = bench.deliver(&session).await;
@@ -50,6 +65,23 @@ contract! {
         assert_eq!((record.fence, record.attempt), (Some(delivery.fence), 1));
         assert_eq!(delivery.body, format!("body of {}", delivery.run));
         assert_eq!(bench.queue.depth(Place::parse("web-1").unwrap()).await.unwrap(), 0);
+    }
+
+    async fn what_was_given_to_a_session_and_not_accepted_can_be_asked_for(bench) {
+        let (one, two) = (bench.connect("web-1").await, bench.connect("web-2").await);
+        let mut given = vec![];
+        for _ in 0..3 {
+            let delivery = bench.deliver(&one).await;
+            given.push((delivery.run, delivery.fence));
+        }
+        let other = bench.deliver(&two).await;
+        assert_eq!(bench.queue.accept(vec![given.remove(1)]).await.unwrap(), [true]);
+        given.sort_unstable();
+        let gone = (one.worker.clone(), SessionId(Uuid::new_v4()));
+        let sessions = vec![(one.worker, one.id), gone, (two.worker, two.id)];
+        let mut unaccepted = bench.queue.unaccepted(sessions).await.unwrap();
+        unaccepted[0].sort_unstable();
+        assert_eq!(unaccepted, [given, vec![], vec![(other.run, other.fence)]]);
     }
 
     async fn two_claims_in_one_call_never_get_the_same_run(bench) {

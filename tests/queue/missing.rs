@@ -36,7 +36,7 @@ contract! {
         assert_eq!(bench.phase(first).await, Some(Phase::Missed));
         assert_eq!(bench.settle(first, None, Step::Remove { result: None }).await, Settled::Settled);
         assert_eq!(bench.settle(second, None, GO).await, Settled::Settled);
-        assert_eq!(bench.settle(second, None, GO).await, Settled::Settled);
+        assert_eq!(bench.settle(second, None, GO).await, Settled::Already);
         assert_eq!(bench.take(&session, 9).await, [second]);
     }
 
@@ -95,7 +95,7 @@ contract! {
     async fn what_the_store_knows_was_missed_is_held_back_unless_a_worker_has_it(bench) {
         let restored = |missed: bool| {
             let entry = Entry { delay: ms(100), ..bench.ordered("web-1") };
-            Restored { entry, counters: Counters::default(), attempt: 0, fence: None, held: None, missed }
+            Restored { entry, counters: Counters::default(), attempt: 0, fence: None, held: None, unsure: false, missed }
         };
         let (held, left, other) = (restored(true), restored(true), restored(false));
         let runs = [held.entry.run, left.entry.run, other.entry.run];

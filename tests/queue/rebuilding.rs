@@ -5,7 +5,15 @@ use crate::bench::{ms, name, session};
 use crate::contract;
 
 fn restored(entry: Entry) -> Restored {
-    Restored { entry, counters: Counters::default(), attempt: 0, fence: None, held: None, missed: false }
+    Restored {
+        entry,
+        counters: Counters::default(),
+        attempt: 0,
+        fence: None,
+        held: None,
+        unsure: false,
+        missed: false,
+    }
 }
 
 contract! {
@@ -48,6 +56,20 @@ contract! {
         let entry = crate::bench::entry(delivery.run, "web-1");
         bench.queue.restore(vec![restored(entry)]).await.unwrap();
         assert!(matches!(bench.phase(delivery.run).await, Some(Phase::InFlight { accepted: true, .. })));
+    }
+
+    async fn what_was_in_flight_is_held_against_what_its_worker_holds_also_when_that_is_connected(bench) {
+        let session = bench.connect("web-1").await;
+        let (held, ended) = (bench.entry("web-1"), bench.entry("any"));
+        let runs = [held.run, ended.run];
+        let in_flight = |entry| Restored { attempt: 1, fence: Some(Fence(77)), held: Some(name("web-1")), ..restored(entry) };
+        bench.queue.restore(vec![in_flight(held), in_flight(ended)]).await.unwrap();
+        assert_eq!(bench.queue.renew(vec![(session.worker.clone(), session.id)]).await.unwrap(), [false]);
+        let opened = bench.open(&session, vec![(runs[0], Fence(77))]).await;
+        assert_eq!(opened.superseded, None);
+        assert_eq!(opened.adopted.iter().map(|record| record.run).collect::<Vec<_>>(), [runs[0]]);
+        assert_eq!(opened.missing.iter().map(|missing| missing.record.run).collect::<Vec<_>>(), [runs[1]]);
+        assert_eq!(bench.queue.renew(vec![(session.worker.clone(), session.id)]).await.unwrap(), [true]);
     }
 
     async fn what_was_in_flight_waits_for_its_worker(bench) {

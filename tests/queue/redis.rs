@@ -13,7 +13,10 @@ use marabunta_server::run::{Fence, RunId};
 use marabunta_tests::support::eventually;
 use marabunta_tests::support::redis::Redis;
 use redis::aio::MultiplexedConnection;
-use tokio::sync::mpsc;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -227,6 +230,39 @@ async fn a_settled_queue_leaves_no_keys_but_its_counters() {
     bench.until_silent().await;
     let prefix = bench.prefix.as_ref().unwrap();
     assert_eq!(prefix.keys().await, [format!("{}:{{0}}:meta", prefix.prefix())]);
+}
+
+#[tokio::test]
+async fn a_redis_that_became_a_replica_is_left_for_the_one_that_took_its_address() {
+    let (first, second) = (Redis::start().await, Redis::start().await);
+    // What stands before them leads new connections to whoever is the master now; those that are open stay.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (promote, master) = watch::channel(first.url().to_owned());
+    let forwarding = tokio::spawn(async move {
+        let mut open = JoinSet::new();
+        while let Ok((mut from, _)) = listener.accept().await {
+            let to = master.borrow().trim_start_matches("redis://").to_owned();
+            open.spawn(async move {
+                let mut to = TcpStream::connect(to).await.unwrap();
+                copy_bidirectional(&mut from, &mut to).await
+            });
+        }
+    });
+    let options = RedisOptions::new(format!("redis://{address}"), "m", "server-1");
+    let queue = RedisQueue::connect(options).await.unwrap();
+    let mut hints = queue.hints();
+
+    let (host, port) = second.url().trim_start_matches("redis://").split_once(':').unwrap();
+    let mut demoted = first.connect().await;
+    ::redis::cmd("REPLICAOF").arg(host).arg(port).exec_async(&mut demoted).await.unwrap();
+    promote.send_replace(second.url().to_owned());
+    eventually("it writes to the other one", async || Ok(queue.finish_rebuild().await?)).await;
+    hinted(&mut hints, &Hint::Interrupted).await;
+    queue.announce(Hint::Due).await.unwrap();
+    hinted(&mut hints, &Hint::Due).await;
+    assert!(!queue.is_empty_handed().await.unwrap());
+    forwarding.abort();
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
-use marabunta_server::queue::{Hint, Phase, Session, Settled};
+use anyhow::{Context as _, ensure};
+use marabunta_server::queue::{Hint, Phase, Session, SessionId, Settled, Step};
 use marabunta_server::run::Fence;
+use marabunta_tests::support::eventually;
+use uuid::Uuid;
 
 use crate::bench::{hinted, limits, ms, name, session};
 use crate::contract;
@@ -105,6 +108,36 @@ contract! {
         assert!(bench.queue.reap().await.unwrap().is_empty());
         let new = bench.connect("web-1").await;
         assert_eq!(bench.take(&new, 1).await, [delivery.run]);
+    }
+
+    async fn whether_its_stream_had_ended_is_told_of_a_silent_session_each_time(bench) {
+        let (left, vanished) = (bench.connect("web-1").await, bench.connect("web-2").await);
+        for session in [&left, &vanished] {
+            bench.start(session).await;
+        }
+        bench.queue.reap().await.unwrap();
+        bench.queue.close(left.worker.clone(), left.id).await.unwrap();
+        for (session, ended) in [(&left, true), (&vanished, false), (&left, true), (&vanished, false)] {
+            eventually("it is offered", async || {
+                let silent = bench.queue.reap().await?;
+                let silent = silent.iter().find(|silent| silent.session == session.id);
+                ensure!(silent.context("not now")?.ended == ended, "{silent:?}");
+                Ok(())
+            })
+            .await;
+        }
+    }
+
+    async fn a_fence_that_nobody_can_have_given_is_no_good(bench) {
+        let session = bench.connect("web-1").await;
+        let delivery = bench.start(&session).await;
+        let forged = Fence(delivery.fence.0 + 2 * Fence::AHEAD);
+        assert_eq!(bench.settle(delivery.run, Some(forged), Step::Remove { result: None }).await, Settled::Stale);
+        let again = Session { id: SessionId(Uuid::new_v4()), ..session };
+        let opened = bench.open(&again, vec![(delivery.run, forged)]).await;
+        assert_eq!((opened.adopted.len(), opened.stale), (0, vec![(delivery.run, forged)]));
+        let next = bench.deliver(&again).await;
+        assert!(next.fence > delivery.fence && next.fence < forged, "later fences are no higher for it");
     }
 
     async fn a_session_that_holds_nothing_is_told_of_once(bench) {

@@ -61,7 +61,7 @@ contract! {
         let delivery = bench.start(&session).await;
         assert_eq!(bench.again(&delivery, Duration::ZERO).await, Settled::Settled);
         let before = bench.look(delivery.run).await;
-        assert_eq!(bench.again(&delivery, Duration::ZERO).await, Settled::Settled);
+        assert_eq!(bench.again(&delivery, Duration::ZERO).await, Settled::Already, "it counts once");
         assert_eq!(bench.look(delivery.run).await, before);
         assert_eq!(bench.finish(&delivery).await, Settled::Settled);
         assert_eq!(bench.finish(&delivery).await, Settled::Unknown);

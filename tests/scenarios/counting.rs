@@ -39,7 +39,7 @@ scenarios! {
         let lost = submit(&cluster, "any(role=web)", &["--durable"], &journal.until(&gate)).await;
         let victim = until(&cluster, &lost, RunState::Running).await.worker;
         journal.started(&lost, 1).await;
-        cluster.worker(&victim).kill();
+        cluster.worker(&victim).kill_all();
         journal.started(&lost, 2).await;
         for server in cluster.servers() {
             eventually("the queue has one in flight, as each server sees it", async || {
@@ -56,8 +56,8 @@ scenarios! {
         let ends = [("reason=\"\",state=\"done\"", 2.0), ("reason=\"failed\",state=\"error\"", 1.0)];
         counted(&cluster, "marabunta_runs_ended_total", &ends).await;
         counted(&cluster, "marabunta_runs_submitted_total", &[("class=\"durable\",origin=\"on_demand\"", 3.0)]).await;
-        counted(&cluster, "marabunta_attempts_lost_total", &[("cause=\"silent\"", 1.0)]).await;
-        counted(&cluster, "marabunta_runs_requeued_total", &[("cause=\"failed\"", 1.0), ("cause=\"silent\"", 1.0)]).await;
+        counted(&cluster, "marabunta_attempts_lost_total", &[("cause=\"stream_ended\"", 1.0)]).await;
+        counted(&cluster, "marabunta_runs_requeued_total", &[("cause=\"failed\"", 1.0), ("cause=\"stream_ended\"", 1.0)]).await;
         counted(&cluster, "marabunta_queue_runs", &[]).await;
         let sum = Metrics::sum(cluster.servers()).await.unwrap();
         for (series, expected) in [

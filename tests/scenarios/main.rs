@@ -7,6 +7,7 @@
 
 mod steps;
 
+mod adoption;
 mod bad_input;
 mod counting;
 mod follow;

@@ -3,59 +3,19 @@
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use marabunta_tests::support::authority::{Authority, secret};
 use marabunta_tests::support::cli::{Cli, Output};
 use marabunta_tests::support::eventually;
 use marabunta_tests::support::scratch::Scratch;
 use marabunta_tests::support::server::{Options, Server};
 use marabunta_tests::support::worker::{Worker, WorkerOptions};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-
-/// A certificate authority and what it signed, as PEM files.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    files: Scratch,
-}
-
-/// Paths of a certificate and its key.
-type Identity = (PathBuf, PathBuf);
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let files = Scratch::new("authority");
-        files.write("ca.pem", issuer.pem());
-        Self { issuer, files }
-    }
-
-    fn ca(&self) -> PathBuf {
-        self.files.join("ca.pem")
-    }
-
-    fn identity(&self, name: &str) -> Identity {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = secret(&self.files, &format!("{name}.key"), &key.serialize_pem());
-        (self.files.write(&format!("{name}.pem"), certificate.pem()), key)
-    }
-}
-
-/// A file that nobody else can read or write.
-fn secret(directory: &Scratch, name: &str, text: &str) -> PathBuf {
-    let path = directory.write(name, text);
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    path
-}
 
 fn server(arguments: &[(&str, &PathBuf)]) -> Server {
     let arguments =
         arguments.iter().flat_map(|(flag, path)| [OsString::from(flag), path.as_os_str().to_owned()]);
-    Server::launch(Options { arguments: arguments.collect(), environment: Vec::new() })
+    Server::launch(Options { arguments: arguments.collect(), ..Options::default() })
 }
 
 /// `https://localhost:PORT`
@@ -186,6 +146,79 @@ async fn with_a_client_ca_a_worker_is_who_its_certificate_says() {
     assert_eq!(listed["workers"].as_array().unwrap().len(), 1, "{listed:#}");
 }
 
+/// Waits for a line in a worker's log, after what it said before.
+async fn until_said(worker: &Worker, word: &str) {
+    eventually(&format!("the worker says {word:?}"), async || {
+        anyhow::ensure!(worker.log().contains(word), "{}", worker.log());
+        Ok(())
+    })
+    .await;
+}
+
+async fn until_offline(url: &str, options: &[(&str, &PathBuf)], worker: &str) {
+    eventually(&format!("{worker} is offline"), async || {
+        let listed = call(url, &["workers", "show", worker, "-o", "json"], options).await.json();
+        anyhow::ensure!(listed["online"] == false, "{listed}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_certificate_is_replaced_in_time_goes_on_and_one_that_lets_it_expire_is_shut_out() {
+    let ours = Authority::new("ours");
+    let (certificate, key) = ours.identity("localhost");
+    let ca = ours.ca();
+    let server = server(&[("--tls-cert", &certificate), ("--tls-key", &key), ("--client-ca", &ca)]);
+    let (url, person) = (https(&server), ours.identity("person"));
+    let caller = [("--tls-ca", &ca), ("--tls-cert", &person.0), ("--tls-key", &person.1)];
+    until_listed(&url, &caller, &[]).await;
+    let start = |name: &str, life: u64| {
+        let (certificate, key) = ours.identity_for(name, Duration::from_secs(life));
+        worker(name, &url, &[("--tls-ca", &ca), ("--tls-cert", &certificate), ("--tls-key", &key)])
+    };
+    let (careful, careless) = (start("web-1", 25), start("web-2", 8));
+    until_listed(&url, &caller, &["web-1", "web-2"]).await;
+    ours.identity("web-1");
+    let run = ["run", "--target", "web-1", "--", "sh", "-c", "echo first; sleep 30; echo last"];
+    let running = Cli::new(with(&run, &caller)).server(&url).start();
+
+    until_offline(&url, &caller, "web-2").await;
+    until_said(&careless, "Expired").await;
+    ours.identity("web-2");
+    until_listed(&url, &caller, &["web-2"]).await;
+
+    until_said(&careful, "certificate expires").await;
+    assert_eq!(running.output().await.success(), "first\nlast\n");
+    let shown = call(&url, &["workers", "list", "-o", "json"], &caller).await;
+    assert!(!careful.log().contains("Expired"), "{}\n{}", careful.log(), shown.errors());
+}
+
+#[tokio::test]
+async fn a_server_whose_certificate_and_tokens_are_replaced_takes_the_new_ones_without_a_restart() {
+    let (ours, next, tokens) = (Authority::new("ours"), Authority::new("next"), Scratch::new("tokens"));
+    let callers = secret(&tokens, "callers", "correct-horse-battery-staple\n");
+    let workers = secret(&tokens, "workers", "worker-token-number-one\n");
+    let (certificate, key) = ours.identity("localhost");
+    let server = server(&[
+        ("--tls-cert", &certificate),
+        ("--tls-key", &key),
+        ("--token-file", &callers),
+        ("--worker-token-file", &workers),
+    ]);
+    let (url, ca) = (https(&server), ours.ca());
+    until_listed(&url, &[("--tls-ca", &ca), ("--token-file", &callers)], &[]).await;
+
+    let (new_certificate, new_key) = next.identity("localhost");
+    std::fs::copy(new_certificate, &certificate).unwrap();
+    std::fs::copy(new_key, &key).unwrap();
+    secret(&tokens, "callers", "wrong-donkey-capacitor-clip\n");
+    let ca = next.ca();
+    until_listed(&url, &[("--tls-ca", &ca), ("--token-file", &callers)], &[]).await;
+    let old = secret(&tokens, "old", "correct-horse-battery-staple\n");
+    call(&url, &["workers", "list"], &[("--tls-ca", &ca), ("--token-file", &old)]).await.code(1);
+}
+
 #[tokio::test]
 async fn what_would_be_unsafe_or_contradictory_does_not_start() {
     let (authority, files) = (Authority::new("ours"), Scratch::new("files"));
@@ -213,7 +246,7 @@ async fn what_would_be_unsafe_or_contradictory_does_not_start() {
     ];
     for (arguments, word) in table {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
-        let refused = Server::launch(Options { arguments, environment: Vec::new() });
+        let refused = Server::launch(Options { arguments, ..Options::default() });
         let code = refused.exit().await;
         assert!(code == 1 || code == 2, "exit code {code}: {}", refused.log());
         assert!(refused.log().contains(word), "no {word:?} in {}", refused.log());

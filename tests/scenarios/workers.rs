@@ -8,7 +8,7 @@ use marabunta_tests::support::{Cluster, Journal, eventually};
 use crate::steps::{all_attempts, done_at_once, ended, look, run, submit, until};
 
 scenarios! {
-    async fn a_run_for_any_worker_goes_elsewhere_when_its_worker_is_killed(backend: Backend) {
+    async fn a_run_for_any_worker_goes_elsewhere_when_its_host_dies(backend: Backend) {
         let workers = ["web-1", "web-2"].map(|name| WorkerOptions::named(name).label("role=web"));
         let cluster = Cluster::on(backend).servers(2).workers(workers).start().await;
         let journal = Journal::new();
@@ -16,7 +16,7 @@ scenarios! {
         let id = submit(&cluster, "any(role=web)", &[], &journal.until(&gate)).await;
         let first = until(&cluster, &id, RunState::Running).await.worker;
         journal.started(&id, 1).await;
-        cluster.worker(&first).kill();
+        cluster.worker(&first).kill_all();
         journal.started(&id, 2).await;
         gate.open();
         ended(&cluster, &id).await;
@@ -29,7 +29,7 @@ scenarios! {
         assert_eq!(journal.starts(&id), 2);
     }
 
-    async fn a_run_for_a_killed_worker_waits_until_it_is_back(backend: Backend) {
+    async fn a_run_for_a_host_that_died_waits_until_it_is_back(backend: Backend) {
         let cluster = Cluster::on(backend).workers(["web-1", "web-2"]).start().await;
         let journal = Journal::new();
         let gate = journal.gate("end");
@@ -39,7 +39,7 @@ scenarios! {
             journal.started(&id, 1).await;
             runs.push(id);
         }
-        cluster.worker("web-1").kill();
+        cluster.worker("web-1").kill_all();
         cluster.offline("web-1").await;
         gate.open();
         cluster.worker("web-1").restart();
@@ -52,12 +52,12 @@ scenarios! {
         }
     }
 
-    async fn a_run_that_may_be_started_only_once_ends_with_its_worker(backend: Backend) {
+    async fn a_run_that_may_be_started_only_once_ends_with_its_host(backend: Backend) {
         let cluster = Cluster::on(backend).workers(["web-1"]).start().await;
         let journal = Journal::new();
         let id = submit(&cluster, "web-1", &["--max-lost", "0"], &journal.until(&journal.gate("never"))).await;
         journal.started(&id, 1).await;
-        cluster.worker("web-1").kill();
+        cluster.worker("web-1").kill_all();
         cluster.worker("web-1").restart();
         let run = ended(&cluster, &id).await;
         assert_eq!((run.state(), run.reason(), run.lost), (RunState::Error, Reason::Lost, 1), "{run:?}");

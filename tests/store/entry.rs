@@ -21,6 +21,24 @@ pub async fn a_run_is_accepted_once(f: &Fixture) {
     assert_eq!(f.store.insert_runs(vec![]).await.unwrap(), []);
 }
 
+pub async fn a_key_is_good_for_one_run_whoever_else_asks_at_the_same_time(f: &Fixture) {
+    let mut runs = Vec::new();
+    for _ in 0..8 {
+        runs.push(f.run().await);
+    }
+    for round in 0..20 {
+        let mut inserting = JoinSet::new();
+        for one in &runs {
+            let same = Run { id: marabunta_server::run::RunId::new(one.created, 0), ..one.clone() };
+            let (store, new) = (f.store.clone(), keyed(&same, &format!("round {round}"), 1));
+            inserting.spawn(async move { store.insert_runs(vec![new]).await.unwrap().remove(0) });
+        }
+        let answers = inserting.join_all().await;
+        let new = answers.iter().filter(|answer| **answer == Inserted::New).count();
+        assert_eq!(new, 1, "{answers:?}");
+    }
+}
+
 pub async fn a_key_is_good_for_one_run(f: &Fixture) {
     let (first, second, third) = (f.run().await, f.run().await, f.run().await);
     let key = "k".repeat(1200);

@@ -70,33 +70,51 @@ fn worker(text: &str, role: &str) -> Registration {
 }
 
 pub async fn a_worker_is_registered_and_drained(f: &Fixture) {
-    assert_eq!(
-        f.store.register(worker("w", "web")).await.unwrap(),
-        Registered { draining: false, matches_others: true }
-    );
-    assert_eq!(
-        f.store.register(worker("w", "web")).await.unwrap(),
-        Registered { draining: false, matches_others: false }
-    );
+    let registered = |draining, matches_others| Registered { draining, matches_others };
+    let register = async |worker: Registration| f.store.register(&[worker]).await.unwrap()[0];
+    assert_eq!(register(worker("w", "web")).await, registered(false, true));
+    assert_eq!(register(worker("w", "web")).await, registered(false, false));
     let first = f.store.worker(&name("w")).await.unwrap().unwrap();
     assert_eq!(first.registration, worker("w", "web"));
     assert!(f.store.set_draining(&name("w"), true).await.unwrap());
     assert!(!f.store.set_draining(&name("x"), true).await.unwrap());
-    assert_eq!(
-        f.store.register(worker("w", "db")).await.unwrap(),
-        Registered { draining: true, matches_others: true }
-    );
+    assert_eq!(register(worker("w", "db")).await, registered(true, true));
     let again = f.store.worker(&name("w")).await.unwrap().unwrap();
     assert_eq!(
         (again.registration, again.registered, again.draining),
         (worker("w", "db"), first.registered, true)
     );
     assert!(again.connected >= first.connected);
+    let more = Registration { slots: 7, ..worker("w", "db") };
+    assert_eq!(register(more.clone()).await, registered(true, false), "who matches depends on labels alone");
+    assert_eq!(f.store.worker(&name("w")).await.unwrap().unwrap().registration, more);
+}
+
+pub async fn many_workers_are_registered_at_once(f: &Fixture) {
+    let herd = |role: &str| (0..600).map(|n| worker(&format!("w{}", n % 500), role)).collect::<Vec<_>>();
+    let registered = f.store.register(&herd("web")).await.unwrap();
+    assert_eq!(registered.len(), 600);
+    assert!(registered.iter().all(|one| one.matches_others && !one.draining));
+    let before = f.store.worker(&name("w499")).await.unwrap().unwrap();
+    let mut again = herd("web");
+    again[499] = worker("w499", "db");
+    again.push(worker("new", "web"));
+    let some = &herd("web")[..400];
+    let (one, other) = tokio::join!(f.store.register(&again), f.store.register(some));
+    assert!(other.unwrap().iter().all(|one| !one.matches_others));
+    let others: Vec<_> = (0..601).filter(|n| one.as_ref().unwrap()[*n].matches_others).collect();
+    assert_eq!(others, [499, 600]);
+    let after = f.store.worker(&name("w499")).await.unwrap().unwrap();
+    assert_eq!((after.registration, after.registered), (worker("w499", "db"), before.registered));
+    assert_eq!(f.store.worker(&name("w0")).await.unwrap().unwrap().registration, worker("w0", "web"));
+    let later: Selector = "role=db".parse().unwrap();
+    assert_eq!(f.store.matching(&later).await.unwrap(), [name("w499")]);
+    assert_eq!(f.store.register(&[]).await.unwrap(), []);
 }
 
 pub async fn workers_are_found_by_selector_and_page(f: &Fixture) {
     for (name, role) in [("w1", "web"), ("w3", "db"), ("w2", "web"), ("w10", "web")] {
-        f.store.register(worker(name, role)).await.unwrap();
+        f.store.register(&[worker(name, role)]).await.unwrap();
     }
     for (selector, expected) in [
         ("", vec!["w1", "w10", "w2", "w3"]),

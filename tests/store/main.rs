@@ -35,6 +35,7 @@ macro_rules! sentences {
         contract! { $fixture,
             entry: a_run_is_accepted_once,
                 a_key_is_good_for_one_run,
+                a_key_is_good_for_one_run_whoever_else_asks_at_the_same_time,
                 batches_inserted_at_once_by_many_accept_each_run_once,
                 a_run_that_has_ended_is_not_accepted_again,
                 what_starts_is_marked_and_an_older_fence_changes_nothing,
@@ -87,6 +88,7 @@ macro_rules! sentences {
                 what_was_let_go_is_known_from_the_first_question_on_and_only_moves_forward,
                 the_last_darkness_is_remembered_whole,
                 a_worker_is_registered_and_drained,
+                many_workers_are_registered_at_once,
                 workers_are_found_by_selector_and_page,
                 long_payloads_are_kept_by_hash,
                 several_servers_open_an_empty_store_at_once;

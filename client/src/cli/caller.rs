@@ -48,6 +48,7 @@ impl ServerArgs {
             token_file: self.token_file.clone(),
             token: std::env::var("MARABUNTA_TOKEN").ok().map(connect::Token::from),
             insecure: self.insecure,
+            dialer: None,
         }
     }
 }

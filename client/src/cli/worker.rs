@@ -17,7 +17,9 @@ Examples:
   marabunta worker --server https://marabunta.example.net --token-file /etc/marabunta/token \\
       --config /etc/marabunta/worker.toml
 
-SIGTERM or Ctrl-C: it takes nothing new and lets what runs end; a second one kills what runs.
+SIGTERM or Ctrl-C: it takes nothing new and lets what runs end. Commands that take longer than
+--drain-timeout go on without it, as after a crash, and the next worker with this name and spool
+adopts them. A second signal kills what runs.
 MARABUNTA_LOG sets how much it logs: error, warn, info (default), debug or marabunta::worker=trace.";
 
 /// Runs the daemon until it is told to stop.

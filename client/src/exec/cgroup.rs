@@ -1,19 +1,24 @@
 //! The cgroup v2 of a worker, and below it one for each supervisor and what it starts: the containment that nothing escapes.
 //!
 //! ```text
-//! <our own cgroup>/marabunta-<owner>/<supervisor's pid>/
+//! <the service's cgroup>/marabunta-<owner>/<supervisor's pid>/
+//!                       /marabunta/                             the daemon, where it must not be beside them
 //! ```
 //!
 //! Groups are there as long as their supervisors are, so that nothing is left behind whoever is killed.
 //!
 //! The rules come from the kernel's Documentation/admin-guide/cgroup-v2.rst.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::process::{Process, Stat};
+
+/// The group of the daemon itself, where it has to make room.
+const DAEMON: &str = "marabunta";
 
 /// The group of one worker, which holds a group per supervisor.
 #[derive(Debug)]
@@ -30,26 +35,33 @@ pub(super) struct Cgroup {
 }
 
 impl Hierarchy {
-    /// Finds out whether groups can be made below our own, and removes what a predecessor left.
+    /// Finds out whether groups can be made beside or below our own, and removes what a predecessor left, but for the groups of those
+    /// supervisors of it that are alive.
     ///
     /// # Errors
     /// Why no cgroup can be used here; the caller then walks /proc.
-    pub fn open(owner: &str) -> io::Result<Self> {
-        Self::open_below(&own()?, owner)
+    pub fn open(owner: &str, alive: &HashSet<u32>) -> io::Result<Self> {
+        Self::open_below(base(&own()?), owner, alive)
     }
 
-    fn open_below(own: &Path, owner: &str) -> io::Result<Self> {
+    fn open_below(own: &Path, owner: &str, alive: &HashSet<u32>) -> io::Result<Self> {
         let path = own.join(format!("marabunta-{owner}"));
         create_if_missing(&path)?;
         if !path.join("cgroup.kill").exists() {
             remove(&path)?;
             return Err(io::Error::new(io::ErrorKind::Unsupported, "cgroup.kill needs Linux 5.14"));
         }
-        for leftover in children(&path) {
+        let is_alive = |path: &Path| {
+            let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            number.is_some_and(|number: u32| alive.contains(&number))
+        };
+        for leftover in children(&path).into_iter().filter(|path| !is_alive(path)) {
             Cgroup { path: leftover }.clear()?;
         }
         let memory = offer_memory(own) && delegate(&path).is_ok();
-        remove(&path)?;
+        if alive.is_empty() {
+            remove(&path)?;
+        }
         Ok(Self { path, memory })
     }
 
@@ -64,16 +76,6 @@ impl Hierarchy {
     /// The group of the supervisor with this number.
     pub fn of(&self, supervisor: u32) -> Cgroup {
         Cgroup::new(self.path.join(supervisor.to_string()))
-    }
-}
-
-impl Drop for Hierarchy {
-    /// What is still there is killed: nobody is left who could report of it.
-    fn drop(&mut self) {
-        let cleared = children(&self.path).into_iter().try_for_each(|path| Cgroup { path }.clear());
-        if let Err(error) = cleared.and_then(|()| remove(&self.path)) {
-            tracing::warn!(path = %self.path.display(), %error, "the worker's cgroup stays until its next start");
-        }
     }
 }
 
@@ -149,6 +151,15 @@ pub(super) fn own() -> io::Result<PathBuf> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no cgroup v2 is mounted"))
 }
 
+/// Where a worker's groups are made: in our own, or beside it when that is the one which a predecessor made room in, or which systemd did
+/// (`DelegateSubgroup=marabunta`).
+fn base(own: &Path) -> &Path {
+    match own.parent() {
+        Some(parent) if own.ends_with(DAEMON) => parent,
+        _ => own,
+    }
+}
+
 /// From /proc/self/mountinfo and /proc/self/cgroup.
 fn own_group(mounts: &str, membership: &str) -> Option<PathBuf> {
     let group = membership.lines().find_map(|line| line.strip_prefix("0::"))?;
@@ -188,7 +199,7 @@ fn delegate(group: &Path) -> io::Result<()> {
 }
 
 fn make_room(own: &Path) -> io::Result<()> {
-    let daemon = own.join("marabunta");
+    let daemon = own.join(DAEMON);
     create_if_missing(&daemon)?;
     fs::write(daemon.join("cgroup.procs"), std::process::id().to_string())?;
     delegate(own)
@@ -280,7 +291,7 @@ mod tests {
     #[test]
     fn what_a_predecessor_left_in_its_groups_is_killed() {
         let owner = format!("test-leftover-{}", std::process::id());
-        let hierarchy = match Hierarchy::open(&owner) {
+        let hierarchy = match Hierarchy::open(&owner, &HashSet::new()) {
             Ok(hierarchy) => hierarchy,
             Err(why) => return eprintln!("not tested: no cgroup can be used: {why}"),
         };
@@ -289,14 +300,14 @@ mod tests {
         fs::create_dir_all(attempt.path.join("nested")).unwrap();
         fs::write(attempt.path.join("nested/cgroup.procs"), child.id().to_string()).unwrap();
         assert_eq!(attempt.processes().iter().map(|process| process.pid).collect::<Vec<_>>(), [child.id()]);
-        std::mem::forget(hierarchy);
+        drop(hierarchy);
 
-        let hierarchy = Hierarchy::open(&owner).unwrap();
+        Hierarchy::open(&owner, &HashSet::from([1])).unwrap();
+        assert!(child.try_wait().unwrap().is_none(), "its supervisor is alive");
+        let hierarchy = Hierarchy::open(&owner, &HashSet::new()).unwrap();
         assert!(child.wait().unwrap().code().is_none(), "it was killed");
         assert!(!attempt.path.exists());
-        let group = hierarchy.path.clone();
-        drop(hierarchy);
-        assert!(!group.exists());
+        assert!(!hierarchy.path.exists());
         attempt.clear().unwrap();
     }
 }

@@ -1,7 +1,9 @@
 //! How the processes of attempts are kept together on this host.
 
+use std::collections::HashSet;
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +13,9 @@ use rustix::process::Signal;
 use super::cgroup::Hierarchy;
 use super::environment::MARK;
 use super::handle::Handle;
+use super::orphan::{self, Orphan};
 use super::process::{Process, Stat};
+use super::supervisor::door_of;
 
 /// How long processes of a predecessor may take to die.
 const CLEAR_WAIT: Duration = Duration::from_secs(5);
@@ -30,11 +34,13 @@ pub enum Method {
 /// Made once per worker and shared by all its attempts.
 #[derive(Debug)]
 pub struct Containment {
-    /// Dropped before the hierarchy, whose groups are empty only then.
     idle: Mutex<Vec<Handle>>,
     owner: String,
     program: PathBuf,
+    doors: PathBuf,
     hierarchy: Option<Hierarchy>,
+    /// Tells our supervisors from those of the daemons before us.
+    life: String,
     supervisors: AtomicU64,
 }
 
@@ -47,53 +53,84 @@ pub enum ContainmentError {
     Owner(String),
     #[error("no cgroup can be used: {0}")]
     Cgroup(io::Error),
+    #[error("the directory of supervisors {path} cannot be used: {1}", path = .0.display())]
+    Doors(PathBuf, io::Error),
     #[error("processes of an earlier worker with the owner {owner:?} cannot be killed: {pids:?}")]
     Leftovers { owner: String, pids: Vec<u32> },
 }
 
 impl Containment {
-    /// The strongest method that this host allows.
+    /// The strongest method that this host allows, and the attempts that an earlier process with this owner has left running, to be
+    /// [adopted](super::Supervised::adopt).
     ///
     /// `owner` stands for this worker: the same after its restart, and no other running worker of the host may have
-    /// it. Whatever an earlier process with this owner left running is killed here, so that nothing runs
+    /// it. Whatever an earlier process with this owner left and no supervisor answers for is killed here, so that nothing runs
     /// twice after a crash. Blocks, for seconds if there is much to kill.
     ///
-    /// `program`: the binary `marabunta`, of this version, which is started as supervisor.
+    /// `program`: the binary `marabunta`, which is started as supervisor. `doors`: a directory, as lasting as the owner, in which supervisors
+    /// are found by the next process; needs a tokio runtime if they are.
     ///
     /// # Errors
     /// [`ContainmentError`]; never because there is no cgroup.
-    pub fn detect(owner: &str, program: impl Into<PathBuf>) -> Result<Self, ContainmentError> {
-        let program = program.into();
-        match Self::with(Method::Cgroup, owner, program.clone()) {
-            Err(ContainmentError::Cgroup(why)) => {
-                tracing::info!(%why, "no cgroup can be used; process trees are found by walks over /proc");
-                Self::with(Method::Walk, owner, program)
-            }
-            other => other,
-        }
+    pub fn detect(
+        owner: &str,
+        program: impl Into<PathBuf>,
+        doors: &Path,
+    ) -> Result<(Self, Vec<Orphan>), ContainmentError> {
+        Self::open(None, owner, program.into(), doors)
     }
 
     /// This method or none.
     ///
     /// # Errors
     /// [`ContainmentError`].
-    pub fn with(method: Method, owner: &str, program: impl Into<PathBuf>) -> Result<Self, ContainmentError> {
+    pub fn with(
+        method: Method,
+        owner: &str,
+        program: impl Into<PathBuf>,
+        doors: &Path,
+    ) -> Result<(Self, Vec<Orphan>), ContainmentError> {
+        Self::open(Some(method), owner, program.into(), doors)
+    }
+
+    fn open(
+        method: Option<Method>,
+        owner: &str,
+        program: PathBuf,
+        doors: &Path,
+    ) -> Result<(Self, Vec<Orphan>), ContainmentError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if owner.is_empty() || owner.len() > 64 || owner.starts_with('.') || !owner.chars().all(allowed) {
             return Err(ContainmentError::Owner(owner.into()));
         }
+        let failed = |error| ContainmentError::Doors(doors.to_owned(), error);
+        let orphans = orphan::find(doors, owner).map_err(failed)?;
+        let alive: HashSet<u32> = orphans.iter().map(|orphan| orphan.supervisor.number()).collect();
         let hierarchy = match method {
-            Method::Cgroup => Some(Hierarchy::open(owner).map_err(ContainmentError::Cgroup)?),
-            Method::Walk => None,
+            Some(Method::Walk) => None,
+            _ => match Hierarchy::open(owner, &alive) {
+                Ok(hierarchy) => Some(hierarchy),
+                Err(why) if method.is_some() => return Err(ContainmentError::Cgroup(why)),
+                Err(why) => {
+                    tracing::info!(%why, "no cgroup can be used; process trees are found by walks over /proc");
+                    None
+                }
+            },
         };
-        clear(owner, &format!("{owner}/"))?;
-        Ok(Self {
+        let spared: HashSet<&str> = orphans.iter().map(|orphan| orphan.supervisor.mark()).collect();
+        clear(owner, |mark| {
+            mark.split_once('/').is_some_and(|(other, _)| other == owner) && !spared.contains(mark)
+        })?;
+        let containment = Self {
             idle: Mutex::default(),
             owner: owner.into(),
-            program: program.into(),
+            program,
+            doors: doors.to_owned(),
             hierarchy,
+            life: uuid::Uuid::new_v4().simple().to_string()[..8].to_owned(),
             supervisors: AtomicU64::new(0),
-        })
+        };
+        Ok((containment, orphans))
     }
 
     /// For the log and the worker's Hello.
@@ -115,8 +152,8 @@ impl Containment {
             return Ok(idle);
         }
         let number = self.supervisors.fetch_add(1, Ordering::Relaxed);
-        let mark = format!("{}/{}-{number}", self.owner, std::process::id());
-        Handle::start(&self.program, mark, self.hierarchy.as_ref().map(Hierarchy::path))
+        let mark = format!("{}/{}-{number}", self.owner, self.life);
+        Handle::start(&self.program, mark, &self.doors, self.hierarchy.as_ref().map(Hierarchy::path))
     }
 
     /// It has served its attempt. Those that are idle for long end by themselves; the last to come is the first to go again.
@@ -125,14 +162,20 @@ impl Containment {
     }
 
     /// Kills what a supervisor that is dead has left.
-    pub(super) async fn clear(&self, supervisor: Handle) {
+    pub(super) async fn clear(&self, supervisor: &Handle) {
         let (owner, mark) = (self.owner.clone(), supervisor.mark().to_owned());
         let group = self.hierarchy.as_ref().map(|hierarchy| hierarchy.of(supervisor.number()));
+        let door = self.doors.join(door_of(&mark));
         let work = tokio::task::spawn_blocking(move || {
             if let Some(Err(error)) = group.map(|group| group.clear()) {
                 tracing::warn!(%error, "the cgroup of a supervisor stays until the worker's next start");
             }
-            clear(&owner, &mark)
+            if let Err(error) = fs::remove_file(&door)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(door = %door.display(), %error, "a socket stays until the worker's next start");
+            }
+            clear(&owner, |other| other == mark)
         });
         if let Err(error) = work.await.expect("clearing does not panic, and is not dropped by the runtime") {
             tracing::error!(%error, "failed to kill what a supervisor left");
@@ -144,15 +187,18 @@ impl Containment {
     }
 }
 
-/// Kills every process with a mark that starts like this. Blocks.
-fn clear(owner: &str, mark: &str) -> Result<(), ContainmentError> {
-    let prefix = format!("{MARK}={mark}");
+/// Kills every process with such a mark. Blocks.
+fn clear(owner: &str, doomed: impl Fn(&str) -> bool) -> Result<(), ContainmentError> {
+    let prefix = format!("{MARK}=");
+    let is_doomed = |entry: &[u8]| {
+        let mark = entry.strip_prefix(prefix.as_bytes()).and_then(|mark| std::str::from_utf8(mark).ok());
+        mark.is_some_and(&doomed)
+    };
     let deadline = Instant::now() + CLEAR_WAIT;
     loop {
-        let is_marked = |entry: &[u8]| entry.starts_with(prefix.as_bytes());
         let processes = Stat::all().filter(|stat| !stat.zombie).map(|stat| stat.process);
         let left: Vec<Process> =
-            processes.filter(|process| process.has_variable(is_marked) == Some(true)).collect();
+            processes.filter(|process| process.has_variable(is_doomed) == Some(true)).collect();
         if left.is_empty() {
             return Ok(());
         }

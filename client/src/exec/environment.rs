@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use super::account::Account;
 use super::command::Command;
 
-/// The variable by which a process can be told to belong to a worker: `<owner>/<number of the supervisor>`.
+/// The variable by which a process can be told to belong to a worker: `<owner>/<name of the supervisor>`.
 pub(super) const MARK: &str = "MARABUNTA_TREE";
 
 /// Where programs are looked for unless the command says otherwise.

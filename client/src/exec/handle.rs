@@ -5,49 +5,60 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::environment::MARK;
 use super::supervisor::SUBCOMMAND;
 use super::supervisor::frame::{self, Ask, Reply, Word};
 
-/// A supervisor. When it is dropped, the supervisor kills what it runs, and ends.
+/// A supervisor. When it is dropped an idle one ends; one that has an attempt goes on, and waits for the next daemon.
 #[derive(Debug)]
 pub(super) struct Handle {
     socket: UnixStream,
     heard: BytesMut,
+    /// What the socket has not taken yet.
+    unsaid: BytesMut,
     number: u32,
     mark: String,
 }
 
-/// Why a supervisor does not serve.
-#[derive(Debug)]
-pub(super) enum HandleError {
-    /// It has not started what it was asked to: another one can.
-    Retired,
-    /// It has ended. What became of the attempt nobody knows.
-    Lost(io::Error),
-}
-
 impl Handle {
-    /// Starts one. `group`: the worker's cgroup, if it has one.
+    /// Starts one. `doors`: the directory for its door. `group`: the worker's cgroup, if it has one.
     ///
     /// # Errors
     /// The host could not start the process.
-    pub fn start(program: &Path, mark: String, group: Option<&Path>) -> io::Result<Self> {
+    pub fn start(program: &Path, mark: String, doors: &Path, group: Option<&Path>) -> io::Result<Self> {
         let (own, other) = std::os::unix::net::UnixStream::pair()?;
         own.set_nonblocking(true)?;
         let mut command = tokio::process::Command::new(program);
+        command.arg0("marabunta").arg(SUBCOMMAND).arg(&mark).arg(doors).args(group);
         // In a group of its own, a terminal's Ctrl-C does not reach it.
-        command.arg0("marabunta").arg(SUBCOMMAND).arg(&mark).args(group).env_clear().env(MARK, &mark);
-        command.stdin(OwnedFd::from(other)).stdout(Stdio::null()).process_group(0);
+        command
+            .env_clear()
+            .env(MARK, &mark)
+            .stdin(OwnedFd::from(other))
+            .stdout(Stdio::null())
+            .process_group(0);
         let child = command.spawn()?;
         let number = child.id().expect("a child that nobody has waited for has a number");
         // The runtime collects it when it has ended.
         drop(child);
-        Ok(Self { socket: UnixStream::from_std(own)?, heard: BytesMut::new(), number, mark })
+        let socket = UnixStream::from_std(own)?;
+        Ok(Self { socket, heard: BytesMut::new(), unsaid: BytesMut::new(), number, mark })
+    }
+
+    /// One that an earlier daemon has started. `heard`: what of its words was read from the socket already.
+    ///
+    /// # Errors
+    /// The host cannot say who it is.
+    pub fn adopt(socket: std::os::unix::net::UnixStream, heard: BytesMut, mark: String) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let socket = UnixStream::from_std(socket)?;
+        let number = socket.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
+        let number = number.ok_or(io::ErrorKind::NotConnected)?;
+        Ok(Self { socket, heard, unsaid: BytesMut::new(), number, mark })
     }
 
     /// Its process id.
@@ -60,30 +71,52 @@ impl Handle {
         &self.mark
     }
 
-    pub async fn ask(&mut self, ask: Ask) -> Result<(), HandleError> {
-        let starts = matches!(ask, Ask::Start(_));
-        match self.socket.write_all(&Bytes::from(ask)).await {
-            Ok(()) => Ok(()),
-            // It was not read to the end, so it was not begun.
-            Err(_) if starts => Err(HandleError::Retired),
-            // What it said before it ended can be read still.
-            Err(_) => Ok(()),
-        }
+    /// Says it now or, what the socket does not take, with the next [`hear`](Self::hear). To one that has ended nothing is said.
+    pub fn ask(&mut self, ask: Ask) {
+        let ask = Bytes::from(ask);
+        // The runtime may not have looked at the socket yet, and would say that it is not ready.
+        let said = if self.was_told() { rustix::io::write(&self.socket, &ask).unwrap_or(0) } else { 0 };
+        self.unsaid.extend_from_slice(&ask[said..]);
+    }
+
+    /// Whether it has been told everything.
+    pub fn was_told(&self) -> bool {
+        self.unsaid.is_empty()
     }
 
     /// What it says next. Can be dropped and called again: nothing is lost.
-    pub async fn hear(&mut self) -> Result<Word, HandleError> {
+    ///
+    /// # Errors
+    /// It has ended.
+    pub async fn hear(&mut self) -> io::Result<Word> {
         loop {
-            let reply = frame::decode::<Reply>(&mut self.heard).map_err(HandleError::Lost)?;
-            match reply.map(|reply| reply.word) {
+            match frame::decode::<Reply>(&mut self.heard)?.map(|reply| reply.word) {
                 Some(Some(word)) => return Ok(word),
                 // A word that this version does not know.
-                Some(None) => {}
-                None => match self.socket.read_buf(&mut self.heard).await {
-                    Ok(0) => return Err(HandleError::Lost(io::ErrorKind::UnexpectedEof.into())),
-                    Ok(_) => {}
-                    Err(error) => return Err(HandleError::Lost(error)),
-                },
+                Some(None) => continue,
+                None => {}
+            }
+            let unsaid = if self.unsaid.is_empty() {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
+            self.socket.ready(unsaid).await?;
+            self.flush();
+            match self.socket.try_read_buf(&mut self.heard) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        while !self.unsaid.is_empty() {
+            match self.socket.try_write(&self.unsaid) {
+                Ok(count) => self.unsaid.advance(count),
+                // Of what it said before it ended the rest can be read still.
+                Err(_) => return,
             }
         }
     }

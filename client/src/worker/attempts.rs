@@ -8,6 +8,7 @@
 //!    \-> Behind (an older attempt of the same run is still being stopped, or its end has no verdict)
 //! ```
 //!
+//! - A command that an earlier daemon has started and that its supervisor still has is taken over as `Running`.
 //! - A host never runs the same run twice at once. A run that is given again while it runs keeps running under the new lease.
 //! - If it had ended, the old lease is asked first. Was the end recorded, then the new attempt is a new one and starts; was the old
 //!   lease stale, then the end is reported once more, with the new lease, and nothing is executed twice.
@@ -58,6 +59,8 @@ pub enum Stop {
     Drain,
     /// It is no longer this worker's: nothing is reported.
     Abandon,
+    /// The worker goes: a command goes on without it and nothing is reported of it yet, all else ends as by `Drain`.
+    Leave,
 }
 
 /// What the server says of a report.
@@ -135,6 +138,17 @@ impl Attempts {
     pub fn restore(&mut self, key: Key, run: String, lease: Lease) {
         self.next = self.next.max(key.0 + 1);
         self.held.insert(key, Held { run, lease, state: State::Ended });
+    }
+
+    /// Takes over an attempt that was started before the daemon was restarted, and has not been seen to end. `stop`: what it was told.
+    pub fn adopt(&mut self, key: Key, run: String, lease: Lease, stop: Option<Stop>) {
+        self.next = self.next.max(key.0 + 1);
+        let state = match stop {
+            None => State::Running,
+            Some(Stop::Abandon) => State::Abandoned,
+            Some(Stop::Cancel | Stop::Drain | Stop::Leave) => State::Stopping,
+        };
+        self.held.insert(key, Held { run, lease, state });
     }
 
     /// The server gave an attempt. While draining nothing is taken: not accepted, it goes back to the queue.

@@ -70,7 +70,7 @@ pub struct WorkerArgs {
     /// Directory for results that no server has yet [default: below the state directory of this user]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
-    /// How long what runs may go on after SIGTERM [default: 30s]
+    /// How long to wait for what runs after SIGTERM, before it is left to the next worker [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub drain_timeout: Option<Span>,
     /// Answer health checks by HTTP at this address
@@ -141,6 +141,7 @@ pub fn settle(
         token_file: connection.token_file.or(if connection.token.is_none() { file.token_file } else { None }),
         token: connection.token,
         insecure: connection.insecure || file.insecure,
+        dialer: None,
     };
     let mut builder = Worker::builder(name, spool)
         .allow_exec(args.allow_exec || file.allow_exec.unwrap_or(false))

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
@@ -15,14 +14,16 @@ use tokio::{
 
 use super::{
     attempts::{Action, Assignment, Attempts, Key, Stop},
-    execution::Execution,
-    handler::Handler,
+    command::Led,
+    execution::{Charge, Executed, Execution, Orders, Work},
     link::Link,
     payloads::Payloads,
     session::{Event, SessionId},
     spool::{Entry, Judged},
+    ticket::Ticket,
     wire,
 };
+use crate::exec::Supervised;
 
 /// How long what was told to stop may take to do so at the end: a command has the time between SIGTERM and SIGKILL, and dies.
 const DEATH: Duration = Duration::from_secs(20);
@@ -34,9 +35,9 @@ const FLUSH: Duration = Duration::from_secs(10);
 pub enum Shutdown {
     #[default]
     No,
-    /// Take nothing more, let what runs end in its time.
+    /// Take nothing more, let what runs end in its time; then commands are left running for the next daemon, and functions stopped.
     Drain,
-    /// Kill what runs at once.
+    /// Stop all that runs at once.
     Kill,
 }
 
@@ -64,8 +65,10 @@ pub enum RunError {
 /// Everything the loop owns.
 pub struct Daemon {
     pub identity: Identity,
-    pub handlers: BTreeMap<String, Arc<dyn Handler>>,
+    pub handlers: BTreeMap<String, Work>,
     pub attempts: Attempts,
+    /// What an earlier daemon has started and goes on.
+    pub adopted: Vec<(Ticket, Supervised)>,
     pub link: Link,
     pub payloads: Payloads,
     pub events: mpsc::Receiver<(SessionId, Event)>,
@@ -74,13 +77,19 @@ pub struct Daemon {
     pub trouble: watch::Receiver<bool>,
     pub reporter: JoinSet<()>,
     pub drain_timeout: Duration,
-    pub running: JoinSet<Key>,
-    pub stops: HashMap<Key, watch::Sender<Option<Stop>>>,
+    pub running: JoinSet<Executed>,
+    pub orders: HashMap<Key, watch::Sender<Orders>>,
+    /// Supervisors that keep an end until it is in the spool.
+    pub released: JoinSet<()>,
 }
 
 impl Daemon {
-    /// Runs until it is told to stop, or superseded. All that it started has ended when it returns.
+    /// Runs until it is told to stop, or superseded. All that it started has ended when it returns, but commands that it was told to leave.
     pub async fn run(mut self, mut shutdown: watch::Receiver<Shutdown>) -> Result<(), RunError> {
+        for (ticket, supervised) in std::mem::take(&mut self.adopted) {
+            let orders = Orders { lease: ticket.lease(), stop: ticket.stop() };
+            self.execute(ticket.key(), orders, Charge::Adopted(ticket, supervised.into()));
+        }
         let (mut phase, mut deadline, mut dying) = (Shutdown::No, None, false);
         while phase == Shutdown::No || self.attempts.busy() > 0 {
             tokio::select! {
@@ -90,13 +99,17 @@ impl Daemon {
                     }
                 }
                 Some(ended) = self.running.join_next() => match ended {
-                    Ok(key) => {
-                        self.stops.remove(&key);
+                    Ok(Executed { key, led }) => {
+                        self.orders.remove(&key);
+                        if let Some(led) = led {
+                            self.released.spawn(Led::release(led, key));
+                        }
                         let actions = self.attempts.ended(key);
                         self.act(actions).await;
                     }
                     Err(error) => tracing::error!(%error, "an attempt was dropped without an end"),
                 },
+                Some(_) = self.released.join_next() => {}
                 Some(Judged { key, lease, verdict }) = self.judged.recv() => {
                     let actions = self.attempts.judged(key, &lease, verdict);
                     self.act(actions).await;
@@ -112,10 +125,10 @@ impl Daemon {
                         permit.send(message);
                     }
                 }
-                asked = asked(&mut shutdown, phase), if !dying => {
+                asked = asked(&mut shutdown, phase) => {
                     let grace = if asked == Shutdown::Drain { self.drain_timeout } else { Duration::ZERO };
                     tracing::info!(running = self.attempts.busy(), ?grace, "stopping: no new work is taken");
-                    (phase, deadline) = (asked, Some(Instant::now() + grace));
+                    (phase, deadline, dying) = (asked, Some(Instant::now() + grace), false);
                     let actions = self.attempts.drain();
                     self.act(actions).await;
                 }
@@ -125,7 +138,8 @@ impl Daemon {
                         break;
                     }
                     (dying, deadline) = (true, Some(Instant::now() + DEATH));
-                    let actions = self.attempts.stop_all(Stop::Drain);
+                    let why = if phase == Shutdown::Drain { Stop::Leave } else { Stop::Drain };
+                    let actions = self.attempts.stop_all(why);
                     self.act(actions).await;
                 }
             }
@@ -209,7 +223,12 @@ impl Daemon {
         for action in actions {
             match action {
                 Action::Open { key, run, lease } => self.tell(Entry::Open { key, run, lease }).await,
-                Action::Relet { key, lease } => self.tell(Entry::Relet { key, lease }).await,
+                Action::Relet { key, lease } => {
+                    if let Some(orders) = self.orders.get(&key) {
+                        orders.send_modify(|orders| orders.lease = lease.clone());
+                    }
+                    self.tell(Entry::Relet { key, lease }).await;
+                }
                 Action::Forget(key) => self.tell(Entry::Forget { key }).await,
                 Action::Drop(key, why) => {
                     let end = v1::AttemptEnd { ended: Some(wire::now()), ..wire::stopped(why) };
@@ -227,8 +246,8 @@ impl Daemon {
                 }
                 Action::Start(key, assignment) => self.start(key, assignment),
                 Action::Stop(key, why) => {
-                    if let Some(stop) = self.stops.get(&key) {
-                        stop.send_replace(Some(why));
+                    if let Some(orders) = self.orders.get(&key) {
+                        orders.send_modify(|orders| orders.stop = Some(why));
                     }
                 }
             }
@@ -236,24 +255,22 @@ impl Daemon {
     }
 
     fn start(&mut self, key: Key, assignment: Assignment) {
-        let (stop, stopped) = watch::channel(None);
-        self.stops.insert(key, stop);
-        let handler = self.handlers.get(&assignment.handler).cloned();
+        let work = self.handlers.get(&assignment.handler).cloned();
         tracing::debug!(
             run = assignment.run,
             attempt = assignment.attempt,
             handler = assignment.handler,
             "starting"
         );
-        let execution = Execution {
-            key,
-            assignment,
-            handler,
-            payloads: self.payloads.clone(),
-            entries: self.entries.clone(),
-            stop: stopped,
-        };
-        self.running.spawn(execution.run());
+        let orders = Orders { lease: assignment.lease.clone(), stop: None };
+        self.execute(key, orders, Charge::Given(assignment, work));
+    }
+
+    fn execute(&mut self, key: Key, orders: Orders, charge: Charge) {
+        let (give, orders) = watch::channel(orders);
+        self.orders.insert(key, give);
+        let (payloads, entries) = (self.payloads.clone(), self.entries.clone());
+        self.running.spawn(Execution { key, payloads, entries, orders }.run(charge));
     }
 
     async fn tell(&self, entry: Entry) {
@@ -299,6 +316,8 @@ impl Daemon {
             tracing::warn!("not everything could be reported; it stays in the spool for the next start");
             self.reporter.shutdown().await;
         }
+        // Nobody is left to tell them anything new: each goes, or keeps what is not in the spool.
+        while self.released.join_next().await.is_some() {}
     }
 }
 

@@ -12,23 +12,54 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    attempts::{Assignment, Key, Payload, Stop},
+    attempts::{Assignment, Key, Lease, Payload, Stop},
+    command::{self, Led, Source},
     handler::{Completion, Context, Failure, FailureKind, Handler, Printed},
     payloads::{FetchError, Payloads},
     spool::Entry,
+    ticket::Ticket,
     wire,
 };
+use crate::exec::{Containment, Ending, Supervised};
+
+/// What runs the attempts of a handler.
+#[derive(Clone)]
+pub enum Work {
+    /// In this process, and gone with it.
+    Function(Arc<dyn Handler>),
+    /// By a supervisor.
+    Command(Arc<Source>, Arc<Containment>),
+}
+
+/// What there is to do.
+pub enum Charge {
+    /// All of it. There is no work if this worker has no handler of that name.
+    Given(Assignment, Option<Work>),
+    /// An earlier daemon has started it.
+    Adopted(Ticket, Box<Supervised>),
+}
+
+/// What an attempt in charge is told; the latest counts.
+#[derive(Clone, Debug)]
+pub struct Orders {
+    pub lease: Lease,
+    /// Set, or replaced by a stronger reason, when it is to stop.
+    pub stop: Option<Stop>,
+}
 
 /// What it takes to execute one attempt.
 pub struct Execution {
     pub key: Key,
-    pub assignment: Assignment,
-    /// `None` if this worker has no handler of that name.
-    pub handler: Option<Arc<dyn Handler>>,
     pub payloads: Payloads,
     pub entries: mpsc::Sender<Entry>,
-    /// Set, or replaced by a stronger reason, when the attempt is to stop.
-    pub stop: watch::Receiver<Option<Stop>>,
+    pub orders: watch::Receiver<Orders>,
+}
+
+/// An attempt that is over for this daemon.
+pub struct Executed {
+    pub key: Key,
+    /// Its supervisor, which keeps the end until it is in the spool.
+    pub led: Option<Led>,
 }
 
 /// Why the work was told to stop.
@@ -39,42 +70,61 @@ enum Halt {
 }
 
 impl Execution {
-    /// Executes the attempt and hands its end to the reporter, unless it was abandoned.
-    pub async fn run(self) -> Key {
-        let (key, entries, stop) = (self.key, self.entries.clone(), self.stop.clone());
+    /// Executes the attempt and hands its end to the reporter, unless it was abandoned or left.
+    pub async fn run(mut self, charge: Charge) -> Executed {
         let started = wire::now();
-        let end = self.execute().await;
-        if *stop.borrow() == Some(Stop::Abandon) {
-            return key;
+        let (end, led) = match charge {
+            Charge::Given(assignment, Some(Work::Function(handler))) => {
+                (Some(self.function(assignment, handler).await), None)
+            }
+            Charge::Given(assignment, Some(Work::Command(source, containment))) => {
+                self.command(assignment, &source, &containment).await
+            }
+            Charge::Given(assignment, None) => (Some(unknown(&assignment.handler)), None),
+            Charge::Adopted(ticket, supervised) => {
+                let led = Led::adopt(ticket, *supervised, &self.entries).await;
+                self.lead(led).await
+            }
+        };
+        if self.stop() == Some(Stop::Abandon) {
+            if let Some(led) = led {
+                led.discard();
+            }
+            return Executed { key: self.key, led: None };
         }
-        let end = AttemptEnd { started: Some(started), ended: Some(wire::now()), ..end };
-        if entries.send(Entry::End { key, end: Box::new(end) }).await.is_err() {
+        let executed = Executed { key: self.key, led };
+        let Some(end) = end else { return executed };
+        let (started, ended) = (end.started.or(Some(started)), end.ended.or_else(|| Some(wire::now())));
+        let end = Box::new(AttemptEnd { started, ended, ..end });
+        if self.entries.send(Entry::End { key: self.key, end }).await.is_err() {
             tracing::error!(
-                key = key.0,
+                key = self.key.0,
                 "an attempt ended after the reporter; its end is not known to anybody"
             );
         }
-        key
+        executed
     }
 
-    async fn execute(mut self) -> AttemptEnd {
-        let Some(handler) = self.handler.take() else { return unknown(&self.assignment.handler) };
+    async fn function(&mut self, assignment: Assignment, handler: Arc<dyn Handler>) -> AttemptEnd {
         let cancel = CancellationToken::new();
-        let context = Context::new(&self.assignment, self.key, self.entries.clone(), cancel.clone());
-        let deadline = self.assignment.timeout.map(|timeout| (timeout, Instant::now() + timeout));
-        let (payload, payloads) = (self.assignment.payload.clone(), self.payloads.clone());
+        let context = Context::new(&assignment, self.key, self.entries.clone(), cancel.clone());
+        let deadline = assignment.timeout.map(|timeout| (timeout, Instant::now() + timeout));
+        let (payload, payloads) = (assignment.payload.clone(), self.payloads.clone());
         let handling = context.clone();
         // A task of its own, so that a panic of a handler ends this attempt and nothing else.
         let mut work = JoinSet::new();
         work.spawn(async move {
-            let payload = fetch(payload, &payloads, &handling).await?;
+            let payload = tokio::select! {
+                payload = fetch(payload, &payloads) => payload?,
+                () = handling.cancelled() => return Err(unstarted()),
+            };
             handler.handle(handling, payload).await
         });
         let mut halt = None;
         let result = loop {
             tokio::select! {
                 Some(result) = work.join_next() => break result,
-                why = stopped(&mut self.stop), if halt.is_none() => halt = Some(Halt::Asked(why)),
+                why = stopped(&mut self.orders), if halt.is_none() => halt = Some(Halt::Asked(why)),
                 limit = elapsed(deadline), if halt.is_none() => halt = Some(Halt::Timeout(limit)),
             }
             cancel.cancel();
@@ -82,26 +132,81 @@ impl Execution {
         let result = result.unwrap_or_else(|error| Err(Failure::failed(panic_message(error))));
         end(result, halt, context.printed())
     }
-}
 
-async fn fetch(payload: Payload, payloads: &Payloads, context: &Context) -> Result<Bytes, Failure> {
-    match payload {
-        Payload::Inline(data) => Ok(data),
-        Payload::Hash(hash) => tokio::select! {
-            data = payloads.get(hash) => data.map_err(|error| match error {
-                FetchError::NotFound => Failure::rejected(error),
-                FetchError::Damaged => Failure::failed(error),
-            }),
-            () = context.cancelled() => {
-                Err(Failure { kind: FailureKind::Cancelled, ..Failure::failed("stopped before it was started") })
+    /// Without an end if it goes on.
+    async fn command(
+        &mut self,
+        assignment: Assignment,
+        source: &Source,
+        containment: &Arc<Containment>,
+    ) -> (Option<AttemptEnd>, Option<Led>) {
+        let nothing = Printed { bytes: 0, truncated: false };
+        let deadline = assignment.timeout.map(|timeout| (timeout, Instant::now() + timeout));
+        let (mut halt, payload) = tokio::select! {
+            payload = fetch(assignment.payload.clone(), &self.payloads) => (None, payload),
+            why = stopped(&mut self.orders) => (Some(Halt::Asked(why)), Err(unstarted())),
+            limit = elapsed(deadline) => (Some(Halt::Timeout(limit)), Err(unstarted())),
+        };
+        halt = halt.or(self.stop().map(Halt::Asked));
+        let command = payload.and_then(|payload| source.command(&assignment, &payload));
+        let mut command = match command {
+            Ok(command) if halt.is_none() => command,
+            refused => {
+                let failure = refused.err().unwrap_or_else(unstarted);
+                return (Some(end(Err(failure), halt, nothing)), None);
             }
-        },
+        };
+        let lease = self.orders.borrow().lease.clone();
+        let mut ticket = Ticket::new(self.key, assignment.run, lease, wire::now());
+        if let Some((limit, at)) = deadline {
+            let left = at.saturating_duration_since(Instant::now());
+            if command.timeout.is_none_or(|own| left <= own) {
+                command.timeout = Some(left);
+                ticket.set_limit(limit);
+            }
+        }
+        match Led::start(command, ticket, containment, &self.entries).await {
+            Ok(led) => self.lead(led).await,
+            Err(exit) => (Some(end(command::result(&exit), self.stop().map(Halt::Asked), nothing)), None),
+        }
+    }
+
+    async fn lead(&mut self, mut led: Led) -> (Option<AttemptEnd>, Option<Led>) {
+        let exit = match led.lead(&mut self.orders, &self.entries).await {
+            command::Outcome::Ended(exit) => exit,
+            command::Outcome::Left => return (None, None),
+        };
+        let limit = led.ticket().limit().filter(|_| matches!(exit.ending, Ending::TimedOut));
+        let halt = self.stop().map(Halt::Asked).or(limit.map(Halt::Timeout));
+        let printed = Printed { bytes: exit.output_bytes, truncated: exit.truncated };
+        let started = led.ticket().started;
+        let ended = started.and_then(|started| wire::later(started, exit.elapsed));
+        let end = AttemptEnd { started, ended, ..end(command::result(&exit), halt, printed) };
+        (Some(end), Some(led))
+    }
+
+    fn stop(&self) -> Option<Stop> {
+        self.orders.borrow().stop
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<Option<Stop>>) -> Stop {
-    match stop.wait_for(Option::is_some).await {
-        Ok(why) => why.unwrap_or(Stop::Abandon),
+fn unstarted() -> Failure {
+    Failure { kind: FailureKind::Cancelled, ..Failure::failed("stopped before it was started") }
+}
+
+async fn fetch(payload: Payload, payloads: &Payloads) -> Result<Bytes, Failure> {
+    match payload {
+        Payload::Inline(data) => Ok(data),
+        Payload::Hash(hash) => payloads.get(hash).await.map_err(|error| match error {
+            FetchError::NotFound => Failure::rejected(error),
+            FetchError::Damaged => Failure::failed(error),
+        }),
+    }
+}
+
+async fn stopped(orders: &mut watch::Receiver<Orders>) -> Stop {
+    match orders.wait_for(|orders| orders.stop.is_some()).await {
+        Ok(orders) => orders.stop.unwrap_or(Stop::Abandon),
         // The daemon is gone without a word: it was dropped.
         Err(_) => Stop::Abandon,
     }

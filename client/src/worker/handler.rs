@@ -1,5 +1,4 @@
-//! What a worker runs: a function of an SDK program, a command template of the configuration, or the free command. All are a
-//! [`Handler`].
+//! What an SDK program runs: functions of its own, in its process. Commands are run by supervisors (see the module `command`).
 
 use std::{
     future::Future,
@@ -186,7 +185,7 @@ impl Context {
     async fn message(&self, kind: MessageKind, data: Bytes) {
         let message = Message { kind: kind.into(), data, time: Some(wire::now()) };
         // Closed only while the daemon ends, when nobody is left to tell.
-        if self.entries.send(Entry::Message { key: self.key, message }).await.is_err() {
+        if self.entries.send(Entry::Message { key: self.key, number: None, message }).await.is_err() {
             tracing::debug!(run = &*self.run, "a message came after the end of the worker");
         }
     }

@@ -4,22 +4,23 @@
 //! ```text
 //!               Assign, Cancel, ..                     Start, Stop                     messages, ends
 //! server <==> session ------> daemon (attempts decides) ------> execution -> handler ------> reporter ==> server
-//!               ^  Accepted, Credit |                                                        |   ^
-//!               '----- outbox <-----'                                                      spool-'
+//!               ^  Accepted, Credit |                             | or supervisor            |   ^
+//!               '----- outbox <-----'                             '<== taken ------------- spool-'
 //! ```
 //!
 //! - The stream carries what proves life; output and ends go by unary reports, to any server, also while the stream is down.
 //! - [`Attempts`](attempts::Attempts) alone decides; it is pure. The daemon is the one loop around it.
-//! - An attempt survives the loss of a server: the worker comes back and says what it holds. It does not survive the loss of the
-//!   worker; what had ended by then is reported at the next start from the spool.
+//! - An attempt survives the loss of a server: the worker comes back and says what it holds.
+//! - A command survives the loss of the worker too: its supervisor goes on with it and keeps what is not in the spool, and the next worker
+//!   takes it over before it says Hello. A function is lost with its process. What had ended by then is reported from the spool.
 //! - A worker that is superseded, because another one connected with its name, kills what it runs and stops for good: the server has
 //!   given its attempts away.
 
 mod attempts;
 mod backoff;
+mod command;
 pub mod config;
 mod daemon;
-mod exec;
 mod execution;
 mod handler;
 pub mod health;
@@ -31,6 +32,7 @@ mod session;
 mod setup;
 mod spool;
 pub mod subcommand;
+mod ticket;
 mod wire;
 
 pub use daemon::{RunError, Shutdown};

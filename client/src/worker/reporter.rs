@@ -192,6 +192,9 @@ impl Reporter {
         work: impl FnOnce(&mut Ledger) -> T + Send + 'static,
     ) -> T {
         let mut ledger = self.ledger.take().expect("the ledger is back when the work on it is done");
+        if !ledger.blocks() {
+            return work(self.ledger.insert(ledger));
+        }
         let done = tokio::task::spawn_blocking(move || {
             let result = work(&mut ledger);
             (ledger, result)

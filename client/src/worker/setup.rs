@@ -19,19 +19,24 @@ use tokio::{
 
 use super::{
     attempts::{Attempts, Key},
+    command::Source,
     daemon::{Daemon, Identity, RunError, Shutdown},
-    exec::{Free, Template},
+    execution::Work,
     handler::Handler,
     health::Pulse,
     link::Link,
     payloads::Payloads,
     reporter::{Ends, Reporter},
     spool::{Ledger, LogError, Restored},
+    ticket::Ticket,
 };
 use crate::{
     connect::{self, ConnectError, Connection},
-    exec::{Containment, ContainmentError, HandlerConfig},
+    exec::{Containment, ContainmentError, HandlerConfig, Orphan, Supervised},
 };
+
+/// The directory of the spool in which supervisors are found.
+const SUPERVISORS: &str = "supervisors";
 
 /// Entries on their way to the spool. When it is full, output waits; messages of 64 KiB make it 4 MiB.
 const ENTRIES: usize = 64;
@@ -57,6 +62,8 @@ pub enum StartError {
     ReservedHandler(String),
     #[error("define the handler `{0}` twice")]
     DuplicateHandler(String),
+    #[error("run commands without a spool directory: what they leave running is found again by it")]
+    NoSpool,
     #[error("connect: no server is named")]
     NoServer,
     #[error(transparent)]
@@ -74,7 +81,7 @@ pub struct Builder {
     labels: BTreeMap<String, String>,
     slots: u32,
     prefetch: u32,
-    spool: PathBuf,
+    spool: Option<PathBuf>,
     spool_limit: u64,
     drain_timeout: Duration,
     handlers: Vec<(String, Arc<dyn Handler>)>,
@@ -86,9 +93,10 @@ pub struct Builder {
 /// A worker that is ready to run. Its spool is locked from here on.
 pub struct Worker {
     builder: Builder,
-    handlers: BTreeMap<String, Arc<dyn Handler>>,
+    handlers: BTreeMap<String, Work>,
     ledger: Ledger,
     restored: Vec<Restored>,
+    adopted: Vec<(Ticket, Supervised)>,
     next: Key,
     pulse: watch::Sender<Option<Pulse>>,
 }
@@ -117,13 +125,19 @@ impl Worker {
     /// # }
     /// ```
     pub fn builder(name: impl Into<String>, spool: impl Into<PathBuf>) -> Builder {
+        Builder { spool: Some(spool.into()), ..Self::forgetful(name) }
+    }
+
+    /// A worker that keeps what is not yet reported in memory, for functions alone: what it was not able to report is lost when its
+    /// process dies, and is executed again.
+    pub fn forgetful(name: impl Into<String>) -> Builder {
         Builder {
             name: name.into(),
             servers: Vec::new(),
             labels: BTreeMap::new(),
             slots: cores(),
             prefetch: 0,
-            spool: spool.into(),
+            spool: None,
             spool_limit: 256 << 20,
             drain_timeout: Duration::from_secs(30),
             handlers: Vec::new(),
@@ -140,7 +154,7 @@ impl Worker {
 
     /// Runs until `shutdown` asks it to stop, or another worker takes over its name.
     pub async fn run(self, shutdown: watch::Receiver<Shutdown>) -> Result<(), RunError> {
-        let Self { builder, handlers, ledger, restored, next, pulse } = self;
+        let Self { builder, handlers, ledger, restored, adopted, next, pulse } = self;
         let (events, heard) = mpsc::channel(EVENTS);
         let (entries, written) = mpsc::channel(ENTRIES);
         let (judge, judged) = mpsc::channel(JUDGED);
@@ -150,6 +164,10 @@ impl Worker {
         for Restored { key, run, lease } in restored {
             tracing::info!(run, "ended before the restart; reporting it now");
             attempts.restore(key, run, lease);
+        }
+        for (ticket, _) in &adopted {
+            tracing::info!(run = ticket.run, "has outlived the last daemon; going on with it");
+            attempts.adopt(ticket.key(), ticket.run.clone(), ticket.lease(), ticket.stop());
         }
         let ends = Ends { entries: written, judged: judge, trouble: troubled };
         let reporter = Reporter::new(ledger, ends, live.clone(), builder.servers.clone());
@@ -165,6 +183,7 @@ impl Worker {
             },
             handlers,
             attempts,
+            adopted,
             link: Link::new(builder.servers, events, pulse, connection),
             payloads: Payloads::new(live),
             events: heard,
@@ -174,7 +193,8 @@ impl Worker {
             reporter: reporting,
             drain_timeout: builder.drain_timeout,
             running: JoinSet::new(),
-            stops: HashMap::new(),
+            orders: HashMap::new(),
+            released: JoinSet::new(),
         };
         daemon.run(shutdown).await
     }
@@ -211,7 +231,8 @@ impl Builder {
         self
     }
 
-    /// How long what runs may go on when the worker is asked to drain; 30 s unless set.
+    /// How long what runs may go on when the worker is asked to drain; 30 s unless set. Then commands are left to their supervisors, and to the
+    /// next worker with this name and spool; functions are stopped.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.drain_timeout = timeout;
         self
@@ -241,32 +262,44 @@ impl Builder {
         self
     }
 
-    /// Checks everything, locks and reads the spool, and kills what a worker that died left running. Blocks; needs a tokio runtime.
+    /// Checks everything, locks and reads the spool, takes over the commands that an earlier worker left running, and kills what no supervisor
+    /// answers for. Blocks; needs a tokio runtime.
     pub fn build(mut self) -> Result<Worker, StartError> {
         self.check()?;
-        let (ledger, restored, next) = Ledger::open(&self.spool, self.spool_limit)?;
-        let mut handlers: BTreeMap<String, Arc<dyn Handler>> = BTreeMap::new();
-        let commands = std::mem::take(&mut self.commands);
-        let mut all = std::mem::take(&mut self.handlers);
-        if self.allow_exec || !commands.is_empty() {
-            let containment =
-                Arc::new(Containment::detect(&owner(&self.name, &self.spool), &self.supervisor)?);
-            all.extend(commands.into_iter().map(|(name, config)| {
-                let handler: Arc<dyn Handler> =
-                    Arc::new(Template { config, containment: containment.clone() });
-                (name, handler)
-            }));
-            if self.allow_exec {
-                handlers.insert("exec".to_owned(), Arc::new(Free { containment }));
-            }
+        let (mut ledger, restored, next) = Ledger::open(self.spool.as_deref(), self.spool_limit)?;
+        let functions = std::mem::take(&mut self.handlers).into_iter();
+        let mut all: Vec<(String, Work)> =
+            functions.map(|(name, handler)| (name, Work::Function(handler))).collect();
+        let templates = std::mem::take(&mut self.commands).into_iter();
+        let mut commands: Vec<(String, Source)> =
+            templates.map(|(name, config)| (name, Source::Template(config.into()))).collect();
+        if self.allow_exec {
+            commands.push(("exec".to_owned(), Source::Free));
         }
-        for (name, handler) in all {
-            if handlers.insert(name.clone(), handler).is_some() {
+        let mut adopted = Vec::new();
+        match self.spool.as_deref().map(|spool| (spool, spool.join(SUPERVISORS))) {
+            None if commands.is_empty() => {}
+            None => return Err(StartError::NoSpool),
+            // Also one that runs no commands any more may have been one that did.
+            Some((spool, doors)) if !commands.is_empty() || doors.exists() => {
+                let owner = owner(&self.name, spool);
+                let (containment, orphans) = Containment::detect(&owner, &self.supervisor, &doors)?;
+                let containment = Arc::new(containment);
+                let orphans = orphans.into_iter();
+                adopted = orphans.filter_map(|orphan| adopt(orphan, &containment, &mut ledger)).collect();
+                let command = |(name, source)| (name, Work::Command(Arc::new(source), containment.clone()));
+                all.extend(commands.into_iter().map(command));
+            }
+            Some(_) => {}
+        }
+        let mut handlers = BTreeMap::new();
+        for (name, work) in all {
+            if handlers.insert(name.clone(), work).is_some() {
                 return Err(StartError::DuplicateHandler(name));
             }
         }
         let (pulse, _) = watch::channel(None);
-        Ok(Worker { builder: self, handlers, ledger, restored, next, pulse })
+        Ok(Worker { builder: self, handlers, ledger, restored, adopted, next, pulse })
     }
 
     #[cfg(test)]
@@ -299,6 +332,28 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// `None` if there is nothing more to do with it.
+fn adopt(
+    orphan: Orphan,
+    containment: &Arc<Containment>,
+    ledger: &mut Ledger,
+) -> Option<(Ticket, Supervised)> {
+    let (ticket, first) = (Ticket::read(&orphan.ticket), orphan.first);
+    let mut supervised = Supervised::adopt(orphan, containment);
+    let Some(ticket) = ticket else {
+        tracing::error!("an attempt that an earlier worker left cannot be made out; it is stopped");
+        supervised.cancel();
+        supervised.release();
+        return None;
+    };
+    if !ledger.adopt(ticket.key(), ticket.run.clone(), ticket.lease(), first) {
+        // The last daemon died after it had brought the end to the spool, and before it could say so.
+        supervised.release();
+        return None;
+    }
+    Some((ticket, supervised))
 }
 
 /// How many attempts run at once unless set.

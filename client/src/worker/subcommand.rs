@@ -44,7 +44,7 @@ impl DaemonError {
     }
 }
 
-/// Runs the daemon until SIGTERM or SIGINT, after which it drains; a second signal kills what still runs. `connection` is what the
+/// Runs the daemon until SIGTERM or SIGINT, after which it drains and leaves what takes long to the next; a second signal kills what still runs. `connection` is what the
 /// flags say of the server.
 pub async fn run(args: WorkerArgs, connection: connect::Config) -> Result<(), DaemonError> {
     let (builder, health) = config::settle(args, connection)?;

@@ -63,7 +63,9 @@ pub fn verdict(wire: i32) -> Verdict {
 pub fn stopped(why: Stop) -> v1::AttemptEnd {
     let (outcome, exit_code, error) = match why {
         Stop::Cancel => (v1::Outcome::Cancelled, Some(130), ""),
-        Stop::Drain | Stop::Abandon => (v1::Outcome::Lost, None, "the worker was stopped before it ended"),
+        Stop::Drain | Stop::Abandon | Stop::Leave => {
+            (v1::Outcome::Lost, None, "the worker was stopped before it ended")
+        }
     };
     v1::AttemptEnd { outcome: outcome.into(), exit_code, error: error.into(), ..Default::default() }
 }
@@ -76,6 +78,11 @@ pub fn duration(wire: prost_types::Duration) -> Duration {
             .min(marabunta_proto::duration::MAX),
         _ => Duration::ZERO,
     }
+}
+
+/// A moment that is so much later; `None` if there is none.
+pub fn later(moment: prost_types::Timestamp, by: Duration) -> Option<prost_types::Timestamp> {
+    SystemTime::try_from(moment).ok()?.checked_add(by).map(Into::into)
 }
 
 /// The time on this host's clock, for people: nothing is decided by it.

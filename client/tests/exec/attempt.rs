@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use marabunta::exec::{Command, Containment, ContainmentError, Exit, Method, Piece, run};
+use marabunta::exec::{
+    Command, Containment, ContainmentError, Exit, Method, Orphan, Piece, Said, Supervised,
+};
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,20 +23,58 @@ pub fn unique() -> String {
     format!("test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
+/// A containment with the directory in which its supervisors are found. What it leaves running ends when the directory is gone.
+pub struct Contained {
+    containment: Arc<Containment>,
+    method: Method,
+    owner: String,
+    doors: TempDir,
+}
+
+impl Contained {
+    fn with(method: Method) -> Result<Self, ContainmentError> {
+        let (owner, doors) = (unique(), tempfile::tempdir().expect("a scratch directory"));
+        let (containment, orphans) = Containment::with(method, &owner, PROGRAM, doors.path())?;
+        assert!(orphans.is_empty());
+        Ok(Self { containment: Arc::new(containment), method, owner, doors })
+    }
+
+    /// As the next daemon: with what the last one left running.
+    pub fn again(self) -> (Self, Vec<Orphan>) {
+        let Self { containment, method, owner, doors } = self;
+        drop(containment);
+        let (containment, orphans) =
+            Containment::with(method, &owner, PROGRAM, doors.path()).expect("a containment");
+        (Self { containment: Arc::new(containment), method, owner, doors }, orphans)
+    }
+
+    pub fn doors(&self) -> &Path {
+        self.doors.path()
+    }
+}
+
+impl std::ops::Deref for Contained {
+    type Target = Arc<Containment>;
+
+    fn deref(&self) -> &Arc<Containment> {
+        &self.containment
+    }
+}
+
 /// The containments that this host allows.
-pub fn containments() -> Vec<Arc<Containment>> {
-    let open = |method| match Containment::with(method, &unique(), PROGRAM) {
+pub fn containments() -> Vec<Contained> {
+    let open = |method| match Contained::with(method) {
         Err(ContainmentError::Cgroup(why)) => {
             eprintln!("not tested under a cgroup: {why}");
             None
         }
-        other => Some(Arc::new(other.expect("a containment"))),
+        other => Some(other.expect("a containment")),
     };
     [Method::Cgroup, Method::Walk].into_iter().filter_map(open).collect()
 }
 
-pub fn any_containment() -> Arc<Containment> {
-    Arc::new(Containment::detect(&unique(), PROGRAM).expect("a containment"))
+pub fn any_containment() -> Contained {
+    containments().remove(0)
 }
 
 /// `sh -c script` with its scratch directory as working directory.
@@ -67,11 +108,26 @@ pub struct Ended {
 
 impl Attempt {
     pub fn start(containment: &Arc<Containment>, command: Command) -> Self {
+        let containment = Arc::clone(containment);
+        Self::of(move || Supervised::start(command, "ticket".into(), &containment))
+    }
+
+    pub fn adopt(containment: &Arc<Containment>, orphan: Orphan) -> Self {
+        let containment = Arc::clone(containment);
+        Self::of(move || Ok(Supervised::adopt(orphan, &containment)))
+    }
+
+    fn of(supervised: impl FnOnce() -> Result<Supervised, Exit> + Send + 'static) -> Self {
         let (sender, pieces) = mpsc::channel(4);
         let cancel = CancellationToken::new();
-        let (containment, token) = (Arc::clone(containment), cancel.clone());
+        let token = cancel.clone();
         let mut attempt = JoinSet::new();
-        attempt.spawn(async move { run(command, &containment, sender, token).await });
+        attempt.spawn(async move {
+            match supervised() {
+                Ok(supervised) => listen(supervised, sender, token).await,
+                Err(exit) => exit,
+            }
+        });
         Self { cancel, pieces, stdout: Vec::new(), run: attempt }
     }
 
@@ -100,11 +156,39 @@ impl Attempt {
         Ended { exit, stdout: ended.0, stderr: ended.1, notes: ended.2 }
     }
 
-    /// Drops the future of `run` in the middle.
+    /// As when its daemon is killed.
     pub async fn abort(mut self) {
         self.run.abort_all();
         let ended = self.run.join_next().await.expect("it was started");
         assert!(ended.expect_err("it was under way").is_cancelled());
+    }
+}
+
+/// Hands on what it says, and takes each word when it was handed on.
+async fn listen(mut supervised: Supervised, pieces: mpsc::Sender<Piece>, cancel: CancellationToken) -> Exit {
+    let (mut waiting, mut cancelled) = (None, false);
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled(), if !cancelled => {
+                cancelled = true;
+                supervised.cancel();
+            }
+            permit = pieces.reserve(), if waiting.is_some() => {
+                let (number, piece) = waiting.take().expect("it was just asked for");
+                if let Ok(permit) = permit {
+                    permit.send(piece);
+                }
+                supervised.taken(number + 1);
+            }
+            said = supervised.hear(), if waiting.is_none() => match said {
+                Said::Piece { number, piece } => waiting = Some((number, piece)),
+                Said::End(exit) => {
+                    supervised.release();
+                    return exit;
+                }
+            },
+        }
     }
 }
 

@@ -1,12 +1,11 @@
 //! Nothing of a command outlives it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use marabunta::exec::{Containment, Ending, Method};
 
-use crate::attempt::{
-    Attempt, PROGRAM, Scratch, Tag, any_containment, containments, ended, is_alive, sh, unique, until,
-};
+use crate::attempt::{Attempt, PROGRAM, Scratch, Tag, containments, ended, is_alive, sh, unique, until};
 
 const NOBODY: [u32; 0] = [];
 
@@ -176,7 +175,7 @@ async fn attempts_beside_each_other_are_told_apart() {
 
 #[tokio::test]
 async fn an_orphan_that_ends_by_itself_does_not_stay_a_zombie() {
-    let containment = std::sync::Arc::new(Containment::with(Method::Walk, &unique(), PROGRAM).unwrap());
+    let containment = containments().pop().expect("a walk is always allowed");
     let mut attempt = Attempt::start(&containment, sh("(setsid sh -c 'echo $$' &); exec sleep 1000"));
     let orphan = attempt.lines(1).await.remove(0);
     until(|| !std::path::Path::new("/proc").join(&orphan).exists()).await;
@@ -196,30 +195,6 @@ async fn no_exit_status_is_stolen() {
     }
 }
 
-#[tokio::test]
-async fn a_dropped_attempt_leaves_nothing() {
-    for containment in containments() {
-        let mut command = sh(FAMILY);
-        let tag = Tag::put_on(&mut command);
-        let mut attempt = Attempt::start(&containment, command);
-        attempt.lines(4).await;
-        attempt.abort().await;
-        until(|| tag.alive().is_empty()).await;
-    }
-}
-
-#[tokio::test]
-async fn a_cancelled_attempt_is_not_started() {
-    let scratch = Scratch::new();
-    let mut command = sh("touch started");
-    command.cwd = Some(scratch.path().into());
-    let attempt = Attempt::start(&any_containment(), command);
-    // The test's runtime has one thread: the attempt has not been polled yet.
-    attempt.cancel.cancel();
-    assert!(matches!(attempt.end().await.exit.ending, Ending::Cancelled));
-    assert!(!scratch.path().join("started").exists());
-}
-
 #[test]
 fn a_worker_kills_what_its_dead_predecessor_left_running() {
     let owner = unique();
@@ -233,7 +208,8 @@ fn a_worker_kills_what_its_dead_predecessor_left_running() {
         .env("MARABUNTA_TREE", format!("{owner}-2/1-0"))
         .spawn()
         .unwrap();
-    Containment::with(Method::Walk, &owner, PROGRAM).unwrap();
+    let doors = tempfile::tempdir().unwrap();
+    Containment::with(Method::Walk, &owner, PROGRAM, doors.path()).unwrap();
     assert!(leftover.wait().unwrap().code().is_none(), "it was killed");
     assert!(stranger.try_wait().unwrap().is_none(), "another worker's process is left alone");
     stranger.kill().unwrap();
@@ -243,7 +219,7 @@ fn a_worker_kills_what_its_dead_predecessor_left_running() {
 #[test]
 fn an_owner_must_be_a_name() {
     for owner in ["", ".", "..", ".a", "a/b", "a b", "a\n", "ä", &"x".repeat(65)] {
-        let error = Containment::detect(owner, PROGRAM).unwrap_err().to_string();
+        let error = Containment::detect(owner, PROGRAM, Path::new("/nowhere")).unwrap_err().to_string();
         assert!(error.contains(&format!("{owner:?}")), "{error}");
     }
 }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use marabunta::worker::{RunError, Shutdown, function};
+use marabunta::{
+    connect::{self, Dialer},
+    worker::{RunError, Shutdown, Worker, function},
+};
 use marabunta_proto::v1::{
     Reconnect, Superseded, Verdict, server_message::Message as Say, worker_message::Message as Heard,
 };
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::{net::TcpStream, sync::mpsc};
+use tonic::transport::Uri;
 
 use crate::fake::{CALM, Running, Server, assignment, patiently, worker};
 
@@ -200,4 +204,34 @@ async fn a_server_that_does_not_keep_to_the_protocol_is_left_for_another() {
     server.session().await;
     running.ask(Shutdown::Drain);
     running.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_without_a_directory_connects_through_a_dialer_and_reports() {
+    let mut server = Server::start().await;
+    let (tell, mut dialled) = mpsc::channel(16);
+    let dialer = Dialer::new(move |uri: Uri| {
+        let tell = tell.clone();
+        async move {
+            tell.send(uri.to_string()).await.map_err(std::io::Error::other)?;
+            TcpStream::connect(uri.authority().map_or("", |authority| authority.as_str())).await
+        }
+    });
+    let (mut held, handler) = Held::new();
+    let config = connect::Config { dialer: Some(dialer), ..server.config() };
+    let running = Running::start(Worker::forgetful("w").server(config.clone()).handler("h", handler));
+    let mut stream = server.session().await;
+    stream.assign(vec![assignment("a/1", "h", "null")]).await;
+    stream.accepted(1).await;
+    drop(held.next().await);
+    assert_eq!(server.record_end().await.result, "\"done\"");
+    assert_eq!(patiently(dialled.recv()).await, Some(format!("{}/", config.server)));
+    running.kill().await;
+}
+
+#[tokio::test]
+async fn commands_need_a_directory() {
+    let server = Server::start().await;
+    let error = Worker::forgetful("w").server(server.config()).allow_exec(true).build().err().unwrap();
+    assert!(error.to_string().contains("spool"), "{error}");
 }

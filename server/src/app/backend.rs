@@ -8,6 +8,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::config::Backend;
+use crate::panics::Panics;
 use crate::queue::embedded::Embedded;
 use crate::queue::redis::{RedisOptions, RedisQueue};
 use crate::queue::{Limits, Queue, QueueError};
@@ -37,8 +38,13 @@ pub enum BackendError {
 }
 
 /// Opens them; `server` is this server's id.
-pub(super) async fn open(backend: Backend, limits: Limits, server: String) -> Result<Kept, BackendError> {
-    let options = StoreOptions::default();
+pub(super) async fn open(
+    backend: Backend,
+    limits: Limits,
+    server: String,
+    panics: Panics,
+) -> Result<Kept, BackendError> {
+    let options = StoreOptions { panics: panics.clone(), ..StoreOptions::default() };
     match backend {
         Backend::Embedded(directory) => {
             let lock = own(&directory)?;
@@ -57,7 +63,8 @@ pub(super) async fn open(backend: Backend, limits: Limits, server: String) -> Re
             let url = StoreUrl::mysql(&mysql.0)?;
             let store = Store::open(&url, &options).await?;
             let shards = store.shards(1).await?;
-            let redis = RedisOptions { shards, limits, ..RedisOptions::new(redis.0, prefix.clone(), server) };
+            let redis =
+                RedisOptions { shards, limits, panics, ..RedisOptions::new(redis.0, prefix.clone(), server) };
             let queue: Arc<dyn Queue> = Arc::new(RedisQueue::connect(redis).await?);
             Ok(Kept { store, queue, shown: format!("{url:?} and redis, prefix {prefix}"), _lock: None })
         }

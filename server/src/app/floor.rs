@@ -1,26 +1,24 @@
 //! What workers have accepted: noted in the store, and the least fence that may ever be given again raised with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use crate::dispatch;
-use crate::journal::Journal;
 use crate::run::Fence;
+use crate::settle::Settler;
 use crate::store::{self, Store};
 
 /// How often the floor is raised while runs are claimed.
 const EVERY: Duration = Duration::from_secs(30);
 
 /// Passes on what was started until nobody can start anything any more.
-pub(super) async fn run(
-    mut started: mpsc::Receiver<Vec<dispatch::Started>>,
-    journal: Journal,
-    store: Store,
-    server: String,
-) {
+pub(super) async fn run(settler: Settler, started: Arc<Mutex<mpsc::Receiver<Vec<dispatch::Started>>>>) {
+    let Settler { journal, store, server, .. } = settler;
+    let mut started = started.lock().await;
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut latest, mut floor) = (Fence(0), Fence(0));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Duration, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::dispatch::{self, Owner};
 use crate::follow::Follow;
 use crate::journal::Journal;
-use crate::metrics::{Metrics, Page};
+use crate::metrics::{Metrics, Page, PanicIn};
 use crate::plan::{self, Planner, Tasks};
 use crate::recover;
 use crate::report::Report;
@@ -48,7 +48,8 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
     let Settled { settler, writers } = settled;
     let (store, queue, server) = (settler.store.clone(), settler.queue.clone(), settler.server.clone());
     let metrics = settler.metrics.clone();
-    let (mut early, mut sessions, mut late) = (Crew::new(), Crew::new(), Crew::new());
+    let (mut early, mut sessions, mut late) =
+        (Crew::new(&metrics.panics), Crew::new(&metrics.panics), Crew::new(&metrics.panics));
     let readers = TaskTracker::new();
 
     let (started, has_started) = mpsc::channel(BATCHES);
@@ -61,26 +62,45 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
 
     let options = plan::Options { server: server.clone(), poll_interval: config.poll_interval };
     let planner = Planner::new(store.clone(), queue.clone(), clock.clone(), metrics.clone(), options);
-    early.spawn("planner", planner.clone().run(early.stop.clone()));
-    early.spawn("pruning", prune::run(store.clone(), config.retention, early.stop.clone()));
+    early.keep("planner", PanicIn::Planner, {
+        let planner = planner.clone();
+        move |stop| planner.clone().run(stop)
+    });
+    early.keep("pruning", PanicIn::Pruning, {
+        let (store, retention) = (store.clone(), config.retention);
+        move |stop| prune::run(store.clone(), retention, stop)
+    });
+    early.keep("clock", PanicIn::Clock, {
+        let (settler, clock) = (settler.clone(), clock.clone());
+        move |stop| recover::clock::run(settler.clone(), clock.clone(), stop)
+    });
 
-    early.spawn("clock", recover::clock::run(settler.clone(), clock.clone(), early.stop.clone()));
+    late.keep("reaper", PanicIn::Reaper, {
+        let (settler, found, lost_after) = (settler.clone(), Arc::new(Mutex::new(found)), config.lost_after);
+        move |stop| recover::reaper::run(settler.clone(), found.clone(), lost_after, stop)
+    });
+    late.keep("rebuilder", PanicIn::Rebuilder, {
+        let settler = settler.clone();
+        move |stop| recover::rebuild::run(settler.clone(), stop)
+    });
+    late.keep("reconciler", PanicIn::Reconciler, {
+        let settler = settler.clone();
+        move |stop| recover::reconcile::run(settler.clone(), stop)
+    });
+    late.keep("floor", PanicIn::Floor, {
+        let (settler, started) = (settler.clone(), Arc::new(Mutex::new(has_started)));
+        move |_| floor::run(settler.clone(), started.clone())
+    });
 
     let stop = late.stop.clone();
-    late.spawn("reaper", recover::reaper::run(settler.clone(), found, config.lost_after, stop.clone()));
-    late.spawn("rebuilder", recover::rebuild::run(settler.clone(), stop.clone()));
-    late.spawn("reconciler", recover::reconcile::run(settler.clone(), stop.clone()));
-    let journal = settler.journal.clone();
-    late.spawn("floor", floor::run(has_started, journal.clone(), store.clone(), server.clone()));
-
     let submit = Submit::spawn(&writers, &settler);
     let follow = Follow::spawn(&writers, &settler, stop.clone());
     let report = Report::spawn(&writers, &settler);
+    let workers = Workers::spawn(&writers, &metrics.panics, queue.clone(), store.clone());
     late.spawn("writers", all_at_work(writers.clone(), stop));
 
     let tasks = Tasks { store: store.clone(), planner };
-    let page = Page::new(metrics.clone(), queue.clone(), clock.clone());
-    let workers = Workers { queue, store: store.clone() };
+    let page = Page::new(metrics.clone(), queue, clock.clone());
     let rooms = rpc::Rooms { submit, follow, tasks, workers, dispatch, report, metrics, store, clock };
     House { early, sessions, late, writers, readers, rooms, page }
 }
@@ -92,9 +112,8 @@ pub(super) struct Settled {
 }
 
 /// Starts the journal, and what settles.
-pub(super) fn settle(kept: &Kept, server: &str, clock: StoreClock) -> Settled {
+pub(super) fn settle(kept: &Kept, server: &str, clock: StoreClock, metrics: Arc<Metrics>) -> Settled {
     let writers = TaskTracker::new();
-    let metrics = Arc::new(Metrics::new());
     let journal = Journal::spawn(&writers, kept.store.clone(), metrics.clone());
     let (queue, store) = (Arc::clone(&kept.queue), kept.store.clone());
     Settled { settler: Settler { queue, store, journal, clock, metrics, server: server.to_owned() }, writers }

@@ -1,5 +1,7 @@
 //! The life of a server.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -16,7 +18,8 @@ use super::{identity, readiness};
 use crate::clock::StoreClock;
 use crate::config::Config;
 use crate::http;
-use crate::listen::{Tls, TlsError, TlsFiles, accept};
+use crate::listen::{Renewal, Tls, TlsError, TlsFiles, accept};
+use crate::metrics::{Metrics, PanicIn};
 use crate::recover::rebuild::RebuildError;
 use crate::rpc::{self, Access, Tokens, TokensError};
 use crate::store::StoreError;
@@ -57,16 +60,21 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), AppError> {
     let server = identity::server_id();
-    let entry = Entry::read(&config)?;
-    let kept = backend::open(config.backend.clone(), config.limits.clone(), server.clone()).await?;
+    let mut renewal = Renewal::default();
+    let entry = Entry::read(&config, &mut renewal)?;
+    let metrics = Arc::new(Metrics::new());
+    let (limits, panics) = (config.limits.clone(), metrics.panics.clone());
+    let kept = backend::open(config.backend.clone(), limits, server.clone(), panics).await?;
     let clock = StoreClock::new(kept.store.now().await?);
-    let settled = rooms::settle(&kept, &server, clock.clone());
+    let settled = rooms::settle(&kept, &server, clock.clone(), metrics);
     settled.check().await?;
     let mut house = rooms::build(&config, settled, clock);
     let (ready, readiness) = watch::channel("starting".to_owned());
-    let watching =
-        readiness::run(kept.store.clone(), kept.queue.clone(), ready.clone(), house.early.stop.clone());
-    house.early.spawn("readiness", watching);
+    house.early.keep("readiness", PanicIn::Readiness, {
+        let (store, queue, ready) = (kept.store.clone(), kept.queue.clone(), ready.clone());
+        move |stop| readiness::run(store.clone(), queue.clone(), ready.clone(), stop)
+    });
+    house.early.spawn("renewal of certificates and tokens", renewal.run(house.early.stop.clone()));
     info!(%server, version = env!("CARGO_PKG_VERSION"), backend = kept.shown, "started");
     let accepting = TaskTracker::new();
     let mut doors = open_doors(listeners, entry, &house, readiness, &accepting)?;
@@ -82,34 +90,45 @@ pub async fn run(
         None => info!("stopping"),
         Some(what) => error!("{what}, which it must not: stopping"),
     }
-    ready.send_replace("the server is stopping".into());
-    stop(house, doors, accepting, kept, config.drain_timeout).await;
+    ready.send_replace(broken.clone().unwrap_or_else(|| "the server is stopping".into()));
+    // What is broken keeps nobody waiting: whoever watches over the server starts another.
+    let grace = if broken.is_some() { Duration::ZERO } else { config.drain_timeout };
+    stop(house, doors, accepting, kept, grace).await;
     broken.map_or(Ok(()), |what| Err(AppError::Broken(what)))
 }
 
 /// What the doors ask of those who come.
 struct Entry {
-    grpc: Option<Tls>,
-    http: Option<Tls>,
+    grpc: Option<watch::Receiver<Tls>>,
+    http: Option<watch::Receiver<Tls>>,
     callers: Access,
     workers: Access,
 }
 
 impl Entry {
-    fn read(config: &Config) -> Result<Self, AppError> {
-        let tls = |files: Option<TlsFiles>, protocols: &[&str]| {
-            files.map(|files| Tls::load(&files, protocols)).transpose()
-        };
-        let tokens = |file: &Option<std::path::PathBuf>| file.as_deref().map(Tokens::load).transpose();
+    fn read(config: &Config, renewal: &mut Renewal) -> Result<Self, AppError> {
         // Probes come from balancers, which have no certificate.
         let anybody = config.tls.clone().map(|files| TlsFiles { client_ca: None, ..files });
         Ok(Self {
-            grpc: tls(config.tls.clone(), &["h2"])?,
-            http: tls(anybody, &["h2", "http/1.1"])?,
-            callers: Access { tokens: tokens(&config.token_file)? },
-            workers: Access { tokens: tokens(&config.worker_token_file)? },
+            grpc: tls(renewal, config.tls.clone(), &["h2"])?,
+            http: tls(renewal, anybody, &["h2", "http/1.1"])?,
+            callers: access(renewal, config.token_file.clone())?,
+            workers: access(renewal, config.worker_token_file.clone())?,
         })
     }
+}
+
+fn tls(
+    renewal: &mut Renewal,
+    files: Option<TlsFiles>,
+    protocols: &'static [&str],
+) -> Result<Option<watch::Receiver<Tls>>, TlsError> {
+    files.map(|files| renewal.read(files.paths(), move || Tls::load(&files, protocols))).transpose()
+}
+
+fn access(renewal: &mut Renewal, file: Option<PathBuf>) -> Result<Access, TokensError> {
+    let tokens = file.map(|file| renewal.read([file.clone()], move || Tokens::load(&file)));
+    Ok(Access { tokens: tokens.transpose()? })
 }
 
 fn open_doors(
@@ -119,17 +138,19 @@ fn open_doors(
     readiness: watch::Receiver<String>,
     accepting: &TaskTracker,
 ) -> Result<Crew, AppError> {
-    let mut doors = Crew::new();
+    let panics = &house.rooms.metrics.panics;
+    let mut doors = Crew::new(panics);
     let stop = doors.stop.clone();
-    let shown = |tls: &Option<Tls>| if tls.is_some() { "TLS" } else { "plaintext" };
+    let shown = |tls: &Option<watch::Receiver<Tls>>| if tls.is_some() { "TLS" } else { "plaintext" };
     info!(address = %listeners.grpc.local_addr()?, security = shown(&entry.grpc), "gRPC door open");
     info!(address = %listeners.http.local_addr()?, security = shown(&entry.http), "HTTP door open");
 
-    let connections = accept(accepting, listeners.http, entry.http, stop.clone());
-    let router = http::router(http::Probes { readiness: readiness.clone() }, house.page.clone());
-    doors.spawn("HTTP door", http::serve(connections, router, stop.clone()));
+    let connections = accept(accepting, listeners.http, entry.http, panics.clone(), stop.clone());
+    let probes = http::Probes { readiness: readiness.clone() };
+    let router = http::router(probes, house.page.clone(), panics.clone());
+    doors.spawn("HTTP door", http::serve(connections, router, panics.clone(), stop.clone()));
 
-    let connections = accept(accepting, listeners.grpc, entry.grpc, stop.clone());
+    let connections = accept(accepting, listeners.grpc, entry.grpc, panics.clone(), stop.clone());
     let health = rpc::Health { readiness, stop: stop.clone() };
     let rooms = house.rooms.clone();
     let door =

@@ -15,5 +15,8 @@ pub fn init(format: LogFormat) {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().init(),
     }
-    std::panic::set_hook(Box::new(|panic| error!("{panic}")));
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, ToString::to_string);
+        error!(place, "panicked: {}", panic.payload_as_str().unwrap_or("without words"));
+    }));
 }

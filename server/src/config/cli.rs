@@ -91,7 +91,7 @@ settings! {
     retention: Span, "MARABUNTA_RETENTION", "DURATION";
     /// How many ended runs are kept at the most [default: no limit]
     retention_count: u64, "MARABUNTA_RETENTION_COUNT", "COUNT";
-    /// The server's certificate chain, PEM: TLS on every door
+    /// The server's certificate chain, PEM: TLS on every door. It, the key, the CA and the tokens are read again when they are replaced
     tls_cert: PathBuf, "MARABUNTA_TLS_CERT", "FILE";
     /// Its private key, PEM
     tls_key: PathBuf, "MARABUNTA_TLS_KEY", "FILE";

@@ -89,17 +89,15 @@ impl Board {
         self.live.values()
     }
 
+    /// The queue knows this worker's session again: hints of the time when it did not were in vain.
+    pub fn reopened(&mut self, worker: &Name) {
+        self.places.again(worker);
+    }
+
     /// There may be work in this place.
     pub fn ready(&mut self, place: Place) {
         let live = &self.live;
         self.places.ready(place, || live.values().map(|live| (&live.session.worker, &live.labels)));
-    }
-
-    /// There may be work in all places from which this worker takes.
-    pub fn look_again(&mut self, worker: &Name) {
-        if let Some(live) = self.live.get(worker) {
-            self.places.add(worker, &live.labels);
-        }
     }
 
     /// There may be work anywhere: in these `any(..)` places, and in each worker's own. Selectors that are not among them are forgotten.
@@ -172,9 +170,9 @@ impl Board {
         });
     }
 
-    /// What the claim brought, if it brought anything. `None`: the call failed, and what it may have taken comes back by its accept time-out.
+    /// What the claim brought, if it brought anything. `None`: the call failed, and what it may have taken is asked for.
     pub fn claimed(&mut self, claim: &Claim, claimed: Option<Claimed>, now: Instant) -> Option<Brought> {
-        let Claimed { deliveries, more } = claimed.unwrap_or_default();
+        let Claimed { deliveries, more, unknown: _ } = claimed.unwrap_or_default();
         if more {
             self.ready(claim.place.clone());
         }

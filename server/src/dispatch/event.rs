@@ -36,6 +36,12 @@ pub enum ConnectError {
     Queue(String),
     #[error("open a session: the server is stopping")]
     Stopping,
+    #[error("open a session: this server has given up all it had")]
+    Dropped,
+    #[error(
+        "open a session: other daemons named `{0}` have taken over from each other too often within a minute, and the latest stays; give each host a name of its own"
+    )]
+    Flapping(Name),
 }
 
 /// An open session: what the owner needs to reach it, and what its reader needs.

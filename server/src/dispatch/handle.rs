@@ -8,12 +8,14 @@ use tokio_util::task::TaskTracker;
 use super::event::Event;
 use super::session::{self, OUTBOX};
 use super::{ConnectError, FromWorker, Hello, ToWorker};
+use crate::panics::Panics;
 
 /// A cheap handle to the owner of the sessions.
 #[derive(Clone)]
 pub struct Dispatch {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) tracker: TaskTracker,
+    pub(super) panics: Panics,
 }
 
 impl Dispatch {
@@ -34,8 +36,9 @@ impl Dispatch {
         let worker = hello.worker.clone();
         let event = Event::Connect { hello: Box::new(hello), draining, outbox, opened };
         self.events.send(event).await.map_err(|_| ConnectError::Stopping)?;
-        let link = answer.await.map_err(|_| ConnectError::Stopping)??;
-        self.tracker.spawn(session::read(worker, link, incoming, self.events.clone()));
+        let link = answer.await.map_err(|_| ConnectError::Dropped)??;
+        let (events, panics) = (self.events.clone(), self.panics.clone());
+        self.tracker.spawn(session::read(worker, link, incoming, events, panics));
         Ok(ReceiverStream::new(messages))
     }
 }

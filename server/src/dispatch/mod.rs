@@ -9,6 +9,7 @@ mod assign;
 mod board;
 mod event;
 mod finding;
+mod flapping;
 mod handle;
 mod message;
 mod owner;

@@ -3,7 +3,7 @@
 mod done;
 mod hints;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +15,16 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::board::{Board, Live};
 use super::event::{Event, Link};
+use super::flapping::Flapping;
 use super::session::HEARTBEAT;
 use super::{ConnectError, Dispatch, Finding, FromWorker, Hello, Started, ToWorker};
-use crate::metrics::{Metrics, SessionEnd};
+use crate::metrics::{Metrics, PanicIn, SessionEnd, SessionRefused};
+use crate::panics::Panics;
 use crate::queue::{Queue, QueueError, Session, SessionId};
 use crate::run::{Fence, Lease, Place, RunId};
 use done::Done;
@@ -31,6 +33,9 @@ use done::Done;
 const EVENTS: usize = 4096;
 /// How often everything is looked at, whatever the hints said.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// How many sessions are asked for at once what the queue has given them.
+const RECALL: usize = 500;
 
 /// What of dispatch can be set.
 #[derive(Debug, Clone)]
@@ -57,12 +62,24 @@ pub struct Owner {
     /// Attempts that were accepted. For the store's record only: dropped when nobody keeps up.
     started: mpsc::Sender<Vec<Started>>,
     findings: mpsc::Sender<Vec<Finding>>,
+    state: State,
+}
+
+/// What the owner knows: all of it is given up when there is a panic while it changes.
+#[derive(Default)]
+struct State {
     board: Board,
+    flapping: Flapping,
     reach: HashMap<SessionId, Reach>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     claiming: bool,
-    accepting: bool,
+    /// What is being recorded as accepted.
+    accepting: Vec<(RunId, Fence)>,
     renewing: bool,
+    /// Sessions to which the queue may have given something that never came here: a claim of theirs failed, or it is time to look.
+    doubtful: VecDeque<(Name, SessionId)>,
+    /// It is time to ask for what they were given, instead of claiming.
+    recall: bool,
     accepted: Vec<Started>,
     /// Findings that nobody has taken yet: at most what the sessions were sent.
     found: Vec<Finding>,
@@ -83,44 +100,50 @@ impl Owner {
     ) -> (Self, Dispatch) {
         let (sender, events) = mpsc::channel(EVENTS);
         let hints = queue.hints();
-        let owner = Self {
-            queue,
-            options,
-            metrics,
-            events,
-            hints,
-            started,
-            findings,
-            board: Board::default(),
-            reach: HashMap::new(),
-            jobs: FuturesUnordered::new(),
-            claiming: false,
-            accepting: false,
-            renewing: false,
-            accepted: Vec::new(),
-            found: Vec::new(),
-            failed: HashSet::new(),
-        };
-        (owner, Dispatch { events: sender, tracker: tracker.clone() })
+        let panics = metrics.panics.clone();
+        let owner =
+            Self { queue, options, metrics, events, hints, started, findings, state: State::default() };
+        (owner, Dispatch { events: sender, tracker: tracker.clone(), panics })
     }
 
-    /// Serves sessions until `stop`; then tells every worker to reconnect and waits for them to go, at most `grace`.
+    /// Serves sessions until `stop`; then tells every worker to reconnect and waits for them to go, at most `grace`. If there is a panic, it begins anew
+    /// without sessions: the workers come back with what they hold, and the queue tells what it gave them.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
+        let panics = self.metrics.panics.clone();
+        while panics.catch(PanicIn::Owner, self.serve(&stop, grace)).await.is_none() {
+            self.begin_anew();
+        }
+    }
+
+    fn begin_anew(&mut self) {
+        let torn = std::mem::take(&mut self.state);
+        error!(sessions = torn.reach.len(), "the owner of the sessions panicked: all of them are closed");
+        for reach in torn.reach.values() {
+            self.metrics.sessions_ended.count(SessionEnd::Fault);
+            self.metrics.sessions_connected.dec();
+            reach.stop.cancel();
+        }
+        for live in torn.board.sessions() {
+            self.close_in_queue(&live.session.worker, live.session.id);
+        }
+    }
+
+    async fn serve(&mut self, stop: &CancellationToken, grace: Duration) {
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut renewed, mut swept) = (Instant::now(), Instant::now());
         let mut stopping: Option<Instant> = None;
         let findings = self.findings.clone();
-        while stopping.is_none_or(|since| !self.reach.is_empty() && since.elapsed() < grace) {
+        while stopping.is_none_or(|since| !self.state.reach.is_empty() && since.elapsed() < grace) {
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(event) => self.on_event(event, stopping.is_some()),
                     None => break,
                 },
-                Some(done) = self.jobs.next() => self.on_done(done),
+                Some(done) = self.state.jobs.next() => self.on_done(done),
                 hint = self.hints.recv() => self.on_hint(hint),
-                permit = findings.reserve(), if !self.found.is_empty() => match permit {
-                    Ok(permit) => permit.send(std::mem::take(&mut self.found)),
+                permit = findings.reserve(), if !self.state.found.is_empty() => match permit {
+                    Ok(permit) => permit.send(std::mem::take(&mut self.state.found)),
                     Err(_) => break,
                 },
                 now = tick.tick() => {
@@ -136,7 +159,7 @@ impl Owner {
                 }
                 () = stop.cancelled(), if stopping.is_none() => {
                     stopping = Some(Instant::now());
-                    info!(sessions = self.reach.len(), "telling the workers to reconnect");
+                    info!(sessions = self.state.reach.len(), "telling the workers to reconnect");
                     self.reconnect_all();
                 }
             }
@@ -158,7 +181,7 @@ impl Owner {
                 self.connect(*hello, draining, outbox, opened)
             }
             Event::Said { worker, session, message } => {
-                self.accepted.extend(self.board.said(&worker, session, &message));
+                self.state.accepted.extend(self.state.board.said(&worker, session, &message));
                 if let FromWorker::Heartbeat(sequence) = message {
                     self.send(&worker, session, ToWorker::HeartbeatAck(sequence));
                 }
@@ -174,6 +197,12 @@ impl Owner {
         outbox: mpsc::Sender<ToWorker>,
         opened: oneshot::Sender<Result<Link, ConnectError>>,
     ) {
+        if self.state.flapping.refuses(&hello.worker, &hello.instance, Instant::now()) {
+            self.metrics.sessions_refused.count(SessionRefused::Flapping);
+            // A caller that has gone needs no answer.
+            opened.send(Err(ConnectError::Flapping(hello.worker))).ok();
+            return;
+        }
         let id = SessionId(Uuid::new_v4());
         let session = Session {
             worker: hello.worker.clone(),
@@ -182,105 +211,144 @@ impl Owner {
             instance: hello.instance.clone(),
         };
         let holding = pairs(&hello.holding);
-        let queue = self.queue.clone();
-        self.jobs.push(Box::pin(async move {
-            let found = queue.open(session.clone(), holding).await;
+        let (queue, panics) = self.asking();
+        self.state.jobs.push(Box::pin(async move {
+            let found = asked(&panics, queue.open(session.clone(), holding)).await;
             Done::Opened { session, hello: Box::new(hello), draining, outbox, opened, found }
         }));
     }
 
     /// Opens a session again that the queue no longer knows, with all that it holds.
     fn reopen(&mut self, worker: &Name, id: SessionId) {
-        let Some(live) = self.board.get(worker, id) else { return };
+        let Some(live) = self.state.board.get(worker, id) else { return };
         let (session, holding) = (live.session.clone(), live.holding());
         let held = pairs(&holding);
-        let queue = self.queue.clone();
-        self.jobs.push(Box::pin(async move {
-            let found = queue.open(session.clone(), held).await;
+        let (queue, panics) = self.asking();
+        self.state.jobs.push(Box::pin(async move {
+            let found = asked(&panics, queue.open(session.clone(), held)).await;
             Done::Reopened { session, holding, found }
         }));
     }
 
     fn claim(&mut self) {
-        if self.claiming {
+        if self.state.claiming {
             return;
         }
-        let claims = self.board.claims();
+        if std::mem::take(&mut self.state.recall) {
+            return self.recall();
+        }
+        let claims = self.state.board.claims();
         if claims.is_empty() {
             return;
         }
-        self.claiming = true;
-        let queue = self.queue.clone();
-        self.jobs.push(Box::pin(async move {
-            let claimed = queue.claim(claims.clone()).await;
+        self.state.claiming = true;
+        let (queue, panics) = self.asking();
+        self.state.jobs.push(Box::pin(async move {
+            let claimed = asked(&panics, queue.claim(claims.clone())).await;
             Done::Claimed { claims, claimed }
         }));
     }
 
-    fn accept(&mut self) {
-        if self.accepting || self.accepted.is_empty() {
+    /// Asks what the queue has given to doubtful sessions. Nothing is claimed meanwhile, so that what the board did not hold before it never came here.
+    fn recall(&mut self) {
+        let count = self.state.doubtful.len().min(RECALL);
+        let mut sessions: Vec<_> = self.state.doubtful.drain(..count).collect();
+        // What a session that has ended was given is settled when its worker comes back, or when its time is over.
+        sessions.retain(|(worker, id)| self.state.board.get(worker, *id).is_some());
+        if sessions.is_empty() {
             return;
         }
-        self.accepting = true;
-        let started = std::mem::take(&mut self.accepted);
-        let queue = self.queue.clone();
-        self.jobs.push(Box::pin(async move {
-            let counted = queue.accept(started.iter().map(|one| (one.run, one.fence)).collect()).await;
+        let mut known: HashSet<_> = self.state.accepting.iter().copied().collect();
+        known.extend(self.state.accepted.iter().map(|one| (one.run, one.fence)));
+        for (worker, id) in &sessions {
+            let live = self.state.board.get(worker, *id);
+            known.extend(live.into_iter().flat_map(|live| pairs(&live.holding())));
+        }
+        self.state.claiming = true;
+        let (queue, panics) = self.asking();
+        self.state.jobs.push(Box::pin(async move {
+            let given = asked(&panics, queue.unaccepted(sessions.clone())).await;
+            Done::Recalled { sessions, known, given }
+        }));
+    }
+
+    fn accept(&mut self) {
+        if !self.state.accepting.is_empty() || self.state.accepted.is_empty() {
+            return;
+        }
+        let started = std::mem::take(&mut self.state.accepted);
+        self.state.accepting = started.iter().map(|one| (one.run, one.fence)).collect();
+        let (queue, panics) = self.asking();
+        self.state.jobs.push(Box::pin(async move {
+            let counted =
+                asked(&panics, queue.accept(started.iter().map(|one| (one.run, one.fence)).collect())).await;
             Done::Accepted { started, counted }
         }));
     }
 
     fn renew(&mut self) {
         let sessions: Vec<_> =
-            self.board.sessions().map(|live| (live.session.worker.clone(), live.session.id)).collect();
-        if self.renewing || sessions.is_empty() {
+            self.state.board.sessions().map(|live| (live.session.worker.clone(), live.session.id)).collect();
+        if self.state.renewing || sessions.is_empty() {
             return;
         }
-        self.renewing = true;
-        let queue = self.queue.clone();
-        self.jobs.push(Box::pin(async move {
-            let alive = queue.renew(sessions.clone()).await;
+        self.state.renewing = true;
+        let (queue, panics) = self.asking();
+        self.state.jobs.push(Box::pin(async move {
+            let alive = asked(&panics, queue.renew(sessions.clone())).await;
             Done::Renewed { sessions, alive }
         }));
     }
 
     fn sweep(&mut self) {
-        let queue = self.queue.clone();
-        self.jobs.push(Box::pin(async move { Done::Selectors(queue.selectors().await) }));
+        if self.state.doubtful.is_empty() {
+            self.state.doubtful = self.state.board.sessions().map(key).collect();
+        }
+        let (queue, panics) = self.asking();
+        self.state
+            .jobs
+            .push(Box::pin(async move { Done::Selectors(asked(&panics, queue.selectors()).await) }));
     }
 
     fn on_tick(&mut self, now: Instant) {
-        for place in std::mem::take(&mut self.failed) {
-            self.board.ready(place);
+        self.state.flapping.tick(now);
+        for place in std::mem::take(&mut self.state.failed) {
+            self.state.board.ready(place);
         }
-        for (worker, lease) in self.board.unaccepted(now) {
+        self.state.recall = !self.state.doubtful.is_empty();
+        for (worker, lease) in self.state.board.unaccepted(now) {
             warn!(%worker, run = %lease.run, "not accepted in time");
-            self.found.push(Finding::Unaccepted {
+            self.state.found.push(Finding::Unaccepted {
                 worker: worker.clone(),
                 run: lease.run,
                 fence: lease.fence,
             });
-            if let Some(session) = self.board.find(&worker).map(|live| live.session.id) {
+            if let Some(session) = self.state.board.find(&worker).map(|live| live.session.id) {
                 self.send(&worker, session, ToWorker::Abandon(vec![lease]));
             }
         }
         let age = self.options.session_age;
-        let aged: Vec<_> =
-            self.board.sessions().filter(|live| !live.leaving && aged(live, age, now)).map(key).collect();
+        let aged: Vec<_> = self
+            .state
+            .board
+            .sessions()
+            .filter(|live| !live.leaving && aged(live, age, now))
+            .map(key)
+            .collect();
         for (worker, session) in aged {
             self.reconnect(&worker, session, "the session has reached its age");
         }
     }
 
     fn reconnect_all(&mut self) {
-        let all: Vec<_> = self.board.sessions().map(key).collect();
+        let all: Vec<_> = self.state.board.sessions().map(key).collect();
         for (worker, session) in all {
             self.reconnect(&worker, session, "the server is stopping");
         }
     }
 
     fn reconnect(&mut self, worker: &Name, session: SessionId, reason: &'static str) {
-        if let Some(live) = self.board.get(worker, session) {
+        if let Some(live) = self.state.board.get(worker, session) {
             live.leaving = true;
         }
         self.send(worker, session, ToWorker::Reconnect(reason));
@@ -288,7 +356,7 @@ impl Owner {
 
     /// Sends to a session. One whose outbox is full has not read for long: it is closed.
     fn send(&mut self, worker: &Name, session: SessionId, message: ToWorker) {
-        let Some(reach) = self.reach.get(&session) else { return };
+        let Some(reach) = self.state.reach.get(&session) else { return };
         if let Err(error) = reach.outbox.try_send(message) {
             warn!(%worker, %session, %error, "worker does not read: session closed");
             self.close(worker, session, SessionEnd::Deaf);
@@ -298,41 +366,68 @@ impl Owner {
     /// Takes a session off and gives it its grace in the queue.
     fn close(&mut self, worker: &Name, session: SessionId, cause: SessionEnd) {
         if self.forget(worker, session, cause) {
-            let (queue, worker) = (self.queue.clone(), worker.clone());
-            self.jobs.push(Box::pin(async move {
-                let closed = queue.close(worker.clone(), session).await;
-                Done::Closed { worker, closed }
-            }));
+            self.state.flapping.left(worker);
+            self.close_in_queue(worker, session);
+        }
+    }
+
+    fn close_in_queue(&mut self, worker: &Name, session: SessionId) {
+        let ((queue, panics), worker) = (self.asking(), worker.clone());
+        self.state.jobs.push(Box::pin(async move {
+            let closed = asked(&panics, queue.close(worker.clone(), session)).await;
+            Done::Closed { worker, closed }
+        }));
+    }
+
+    /// Another daemon of this name has taken over from the one that had it.
+    fn swapped(&mut self, worker: &Name, instance: &str) {
+        if self.state.flapping.swapped(worker, instance, Instant::now()) {
+            error!(%worker, "daemons of this name take over from each other all the time: the latest stays; is a host cloned?");
         }
     }
 
     /// Takes a session off without a word to the queue.
     fn forget(&mut self, worker: &Name, session: SessionId, cause: SessionEnd) -> bool {
-        if let Some(reach) = self.reach.remove(&session) {
+        if let Some(reach) = self.state.reach.remove(&session) {
             self.metrics.sessions_ended.count(cause);
             self.metrics.sessions_connected.dec();
             reach.stop.cancel();
         }
-        self.board.close(worker, session).is_some()
+        self.state.board.close(worker, session).is_some()
     }
 
     /// The server goes: what is open gets its grace, so that the workers can be adopted elsewhere.
-    async fn leave(mut self) {
-        let left: Vec<_> = self.board.sessions().map(key).collect();
+    async fn leave(&mut self) {
+        let left: Vec<_> = self.state.board.sessions().map(key).collect();
         for (worker, session) in left {
             self.close(&worker, session, SessionEnd::Stopping);
         }
-        while let Some(done) = self.jobs.next().await {
+        while let Some(done) = self.state.jobs.next().await {
             self.on_done(done);
         }
-        if !self.found.is_empty() && self.findings.send(std::mem::take(&mut self.found)).await.is_err() {
+        if !self.state.found.is_empty()
+            && self.findings.send(std::mem::take(&mut self.state.found)).await.is_err()
+        {
             warn!("findings of the last moment are left to the other servers");
         }
+    }
+
+    fn asking(&self) -> (Arc<dyn Queue>, Panics) {
+        (self.queue.clone(), self.metrics.panics.clone())
     }
 
     fn failed(what: &str, error: &QueueError) {
         warn!(%error, "failed to {what}");
     }
+}
+
+/// What the queue answers. A panic is an answer too, to this call alone.
+async fn asked<T>(
+    panics: &Panics,
+    call: impl Future<Output = Result<T, QueueError>>,
+) -> Result<T, QueueError> {
+    let answer = panics.catch(PanicIn::Queue, call).await;
+    answer.unwrap_or_else(|| Err(QueueError::Unusable("the call of the queue panicked".into())))
 }
 
 fn key(live: &Live) -> (Name, SessionId) {
@@ -348,3 +443,6 @@ fn aged(live: &Live, age: Duration, now: Instant) -> bool {
     let share = f64::from(live.session.id.0.as_bytes()[0]) / 2560.0;
     now.duration_since(live.since) >= age.mul_f64(1.0 + share)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::listen::Connection;
+use crate::metrics::PanicIn;
+use crate::panics::Panics;
 
 /// How many connections are served at once; further ones wait.
 const CONNECTIONS: usize = 1024;
@@ -18,7 +20,7 @@ const CONNECTIONS: usize = 1024;
 const HEADERS: Duration = Duration::from_secs(20);
 
 /// Serves these connections until `stop`; then lets requests under way end.
-pub async fn serve<S>(connections: S, router: axum::Router, stop: CancellationToken)
+pub async fn serve<S>(connections: S, router: axum::Router, panics: Panics, stop: CancellationToken)
 where
     S: Stream<Item = std::io::Result<Connection>> + Send,
 {
@@ -28,7 +30,7 @@ where
         let next = tokio::select! {
             () = stop.cancelled() => break,
             Some(done) = open.join_next() => {
-                note(done);
+                note(done, &panics);
                 continue;
             }
             next = connections.next(), if open.len() < CONNECTIONS => next,
@@ -40,7 +42,7 @@ where
         }
     }
     while let Some(done) = open.join_next().await {
-        note(done);
+        note(done, &panics);
     }
 }
 
@@ -62,8 +64,9 @@ async fn one(connection: Connection, router: axum::Router, stop: CancellationTok
     }
 }
 
-fn note(done: Result<(), tokio::task::JoinError>) {
+fn note(done: Result<(), tokio::task::JoinError>, panics: &Panics) {
     if let Err(error) = done {
+        panics.count(PanicIn::Connection);
         tracing::error!(%error, "an HTTP connection's task broke");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -14,6 +14,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::{Connection, Peer, Tls};
+use crate::metrics::PanicIn;
+use crate::panics::Panics;
 
 /// How many connections one door has at the most; further ones wait in the kernel's backlog.
 const CONNECTIONS: usize = 65_536;
@@ -28,19 +30,21 @@ const REST: Duration = Duration::from_millis(100);
 pub fn accept(
     tracker: &TaskTracker,
     listener: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<watch::Receiver<Tls>>,
+    panics: Panics,
     stop: CancellationToken,
 ) -> impl Stream<Item = std::io::Result<Connection>> + use<> {
     // When the door has no time for them, ready connections wait here, and then the loop.
     let (ready, connections) = mpsc::channel(16);
-    tracker.spawn(run(listener, tls, ready, stop));
+    tracker.spawn(run(listener, tls, ready, panics, stop));
     ReceiverStream::new(connections)
 }
 
 async fn run(
     listener: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<watch::Receiver<Tls>>,
     ready: mpsc::Sender<std::io::Result<Connection>>,
+    panics: Panics,
     stop: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -50,6 +54,7 @@ async fn run(
             () = stop.cancelled() => return,
             Some(done) = handshakes.join_next() => {
                 if let Err(error) = done {
+                    panics.count(PanicIn::Connection);
                     warn!(%error, "a TLS handshake broke");
                 }
                 continue;
@@ -71,7 +76,7 @@ async fn run(
                 }
             }
             Some(tls) => {
-                let (tls, ready) = (tls.clone(), ready.clone());
+                let (tls, ready) = (tls.borrow().clone(), ready.clone());
                 handshakes.spawn(async move {
                     match timeout(HANDSHAKE, tls.handshake(stream, peer, place)).await {
                         // The door has gone: so does the connection.
@@ -92,5 +97,5 @@ async fn take(
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, address) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, Peer { address, names: None }, place))
+    Ok((stream, Peer { address, names: None, expires: None }, place))
 }

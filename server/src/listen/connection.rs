@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -18,12 +19,15 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The common name and DNS names of its certificate, which the client CA has signed. `None`: it showed none.
     pub names: Option<Arc<[String]>>,
+    /// When its certificate expires; the connection ends with it.
+    pub expires: Option<Instant>,
 }
 
 /// A connection, plaintext or TLS. It gives its place back when it is dropped.
 pub struct Connection {
     io: Io,
     peer: Peer,
+    expiry: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -34,11 +38,12 @@ enum Io {
 
 impl Connection {
     pub(super) fn plain(stream: TcpStream, peer: Peer, place: OwnedSemaphorePermit) -> Self {
-        Self { io: Io::Plain(stream), peer, _place: place }
+        Self { io: Io::Plain(stream), peer, expiry: None, _place: place }
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, peer: Peer, place: OwnedSemaphorePermit) -> Self {
-        Self { io: Io::Tls(Box::new(stream)), peer, _place: place }
+        let expiry = peer.expires.map(|expires| Box::pin(sleep_until(expires)));
+        Self { io: Io::Tls(Box::new(stream)), peer, expiry, _place: place }
     }
 }
 
@@ -57,7 +62,11 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().io {
+        let this = self.get_mut();
+        if this.expiry.as_mut().is_some_and(|expiry| expiry.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Err(io::Error::other("the certificate of the other side has expired")));
+        }
+        match &mut this.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -16,6 +18,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{Connection, Peer};
+use crate::clock;
 
 /// Where certificates and key are, all PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,13 @@ pub enum TlsError {
     File { what: &'static str, path: String, problem: String },
     #[error("use the certificate and key: {0}")]
     Unusable(String),
+}
+
+impl TlsFiles {
+    /// All of them, to be looked at when they are replaced.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        [&self.certificate, &self.key].into_iter().chain(&self.client_ca).cloned().collect()
+    }
 }
 
 impl Tls {
@@ -76,8 +86,8 @@ impl Tls {
     ) -> std::io::Result<Connection> {
         let stream = self.acceptor.accept(stream).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let names = certificate.map(|certificate| names(certificate).into());
-        Ok(Connection::tls(stream, Peer { names, ..peer }, place))
+        let peer = certificate.map_or(peer.clone(), |certificate| shown_by(certificate, peer));
+        Ok(Connection::tls(stream, peer, place))
     }
 }
 
@@ -94,9 +104,20 @@ fn file(what: &'static str, path: &Path, problem: &dyn std::fmt::Display) -> Tls
     TlsError::File { what, path: path.display().to_string(), problem: problem.to_string() }
 }
 
-/// Common name and DNS names of a certificate that was verified. One that cannot be read has none.
-fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
+/// The peer with this certificate, which was verified. One that cannot be read has no names.
+fn shown_by(certificate: &CertificateDer<'_>, peer: Peer) -> Peer {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return Peer { names: Some(Arc::new([])), ..peer };
+    };
+    let left = certificate.validity().not_after.timestamp() - clock::wall().timestamp();
+    let left = Duration::from_secs(left.max(0).cast_unsigned());
+    // What is centuries away never comes.
+    let expires = Instant::now().checked_add(left);
+    Peer { names: Some(names(&certificate).into()), expires, ..peer }
+}
+
+/// Common name and DNS names.
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
     let mut names: Vec<String> = common.map(str::to_owned).collect();
     if let Ok(Some(alternative)) = certificate.subject_alternative_name() {

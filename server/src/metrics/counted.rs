@@ -5,7 +5,10 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 
-use super::{Family, Judged, Loss, Reconciled, Requeue, RunEnd, SessionEnd, Submitted};
+use super::{
+    Family, Judged, Loss, PanicIn, Reconciled, Requeue, RunEnd, SessionEnd, SessionRefused, Submitted,
+};
+use crate::panics::Panics;
 use crate::queue::Census;
 
 /// What is late by less is on time; by more than the last, out of order.
@@ -26,6 +29,7 @@ pub struct Metrics {
     pub sessions_connected: IntGauge,
     pub sessions_opened: IntCounter,
     pub sessions_ended: Family<SessionEnd>,
+    pub sessions_refused: Family<SessionRefused>,
     pub queue_rebuilds: IntCounter,
     /// Runs entered by rebuilds.
     pub runs_rebuilt: IntCounter,
@@ -35,6 +39,7 @@ pub struct Metrics {
     pub journal_entries: IntGauge,
     /// Entries that will never be written.
     pub journal_dropped: IntCounter,
+    pub panics: Panics,
     release_lag: Histogram,
     poll_lag: Histogram,
     queue: Depths,
@@ -104,6 +109,11 @@ impl Metrics {
                 "marabunta_sessions_ended_total",
                 "Sessions ended, by cause.",
             ),
+            sessions_refused: Family::register(
+                r,
+                "marabunta_sessions_refused_total",
+                "Workers that got no session, by why; what the queue or an invalid Hello prevents is not among them.",
+            ),
             queue_rebuilds: counter(
                 r,
                 "marabunta_queue_rebuilds_total",
@@ -134,6 +144,11 @@ impl Metrics {
                 "marabunta_journal_dropped_total",
                 "Late writes given up; what a fast run's end needs is still kept by the queue.",
             ),
+            panics: Panics::new(Family::<PanicIn>::register(
+                r,
+                "marabunta_panics_total",
+                "Panics, by what they ended; each is a bug, and its place and message are in the log.",
+            )),
             release_lag: lag(
                 r,
                 "marabunta_release_lag_seconds",
@@ -174,7 +189,7 @@ impl Metrics {
     }
 
     /// In the text format of Prometheus, version 0.0.4.
-    pub(super) fn text(&self) -> Result<String, prometheus::Error> {
+    pub(crate) fn text(&self) -> Result<String, prometheus::Error> {
         prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

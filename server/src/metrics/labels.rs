@@ -36,7 +36,9 @@ labels! {
     Loss("cause") {
         /// Its worker says so.
         Reported = ["reported"],
-        /// Its worker was gone for longer than its lease.
+        /// Its worker's stream ended, and it did not come back.
+        Ended = ["stream_ended"],
+        /// Its worker was not heard of for longer than its lease, as its server had gone, or Redis had forgotten its session.
         Silent = ["silent"],
         /// Its worker came back without it.
         Missing = ["missing"],
@@ -52,7 +54,9 @@ labels! {
         Reported = ["reported"],
         /// Its worker stops, or has no room, and had not begun it.
         GivenBack = ["given_back"],
-        /// Its worker was gone for longer than its lease.
+        /// Its worker's stream ended, and it did not come back.
+        Ended = ["stream_ended"],
+        /// Its worker was not heard of for longer than its lease, as its server had gone, or Redis had forgotten its session.
         Silent = ["silent"],
         /// Its worker came back without it.
         Missing = ["missing"],
@@ -76,6 +80,14 @@ labels! {
         Superseded = ["superseded"],
         /// This server stops.
         Stopping = ["server_stopping"],
+        /// This server panicked.
+        Fault = ["server_fault"],
+    }
+
+    /// Why a worker got no session.
+    SessionRefused("cause") {
+        /// Daemons of its name have superseded each other too often.
+        Flapping = ["flapping"],
     }
 
     /// What the server says to something that a worker reports.
@@ -96,6 +108,41 @@ labels! {
         Lost = ["lost"],
         /// A worker had it, and the queue did not.
         WithWorker = ["with_worker"],
+    }
+}
+
+labels! {
+    /// Where a panic was caught.
+    PanicIn("where") {
+        /// One call at the gRPC or HTTP door.
+        Call = ["call"],
+        /// One TLS handshake, or one connection of the HTTP door.
+        Connection = ["connection"],
+        /// One worker's stream.
+        Session = ["session"],
+        /// The owner of the sessions.
+        Owner = ["sessions_owner"],
+        /// A call of the queue by the owner of the sessions.
+        Queue = ["queue_call"],
+        /// Submits or reports that were written together.
+        Batch = ["batch"],
+        Journal = ["journal"],
+        /// The planning of one task.
+        Task = ["task"],
+        Planner = ["planner"],
+        Pruning = ["pruning"],
+        Readiness = ["readiness"],
+        /// What lets go what is due in the queue.
+        Clock = ["clock"],
+        Reaper = ["reaper"],
+        Rebuilder = ["rebuilder"],
+        Reconciler = ["reconciler"],
+        /// What notes which attempts have begun.
+        Floor = ["floor"],
+        /// What listens to the hints of other servers.
+        Hints = ["hints"],
+        /// What must not end, and ended the process.
+        Process = ["process"],
     }
 }
 

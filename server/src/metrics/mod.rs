@@ -13,5 +13,5 @@ mod page;
 
 pub use counted::Metrics;
 pub use family::{Family, Label};
-pub use labels::{Judged, Loss, Reconciled, Requeue, RunEnd, SessionEnd, Submitted};
+pub use labels::{Judged, Loss, PanicIn, Reconciled, Requeue, RunEnd, SessionEnd, SessionRefused, Submitted};
 pub use page::Page;

@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use super::firings::{Moment, NO_WORKER, plan};
 use crate::clock::StoreClock;
-use crate::metrics::{Metrics, RunEnd, Submitted};
+use crate::metrics::{Metrics, PanicIn, RunEnd, Submitted};
 use crate::queue::{Entry, Queue, QueueError};
 use crate::run::{Place, TaskId};
 use crate::store::{Committed, Inserted, NewRun, PlanBatch, PlanTask, Planned, Store, StoreError};
@@ -204,21 +204,18 @@ impl Planner {
             Ok(spec) => spec,
             Err(problem) => {
                 error!(task = %task.id, problem, "a task cannot be read");
-                return Ok(Planned {
-                    task: task.id,
-                    runs: Vec::new(),
-                    skipped: Vec::new(),
-                    withdrawn,
-                    next: None,
-                    planned_to: now,
-                    problem: problem.clone(),
-                });
+                return Ok(Planned { withdrawn, ..unplanned(task, problem.clone(), now) });
             }
         };
         let places = self.places(spec).await?;
         let moment =
             Moment { now, until: self.until(now), shards: self.queue.shards(), server: &self.options.server };
-        Ok(Planned { withdrawn, ..plan(task, spec, &places, &moment) })
+        let planned = self.metrics.panics.catch_now(PanicIn::Task, || plan(task, spec, &places, &moment));
+        let planned = planned.unwrap_or_else(|| {
+            error!(task = %task.id, "planning a task panicked: it does not fire until it is edited");
+            unplanned(task, "planning it panicked: a bug of the server; see its log".to_owned(), now)
+        });
+        Ok(Planned { withdrawn, ..planned })
     }
 
     async fn places(&self, spec: &TaskSpec) -> Result<Vec<Place>, PlanError> {
@@ -235,6 +232,19 @@ impl Planner {
     fn until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let ahead = self.options.poll_interval.mul_f64(1.25) + Duration::from_secs(5);
         now + TimeDelta::from_std(ahead).unwrap_or(TimeDelta::hours(1))
+    }
+}
+
+/// A task that does not fire until it is edited, and why.
+fn unplanned(task: &PlanTask, problem: String, now: DateTime<Utc>) -> Planned {
+    Planned {
+        task: task.id,
+        runs: Vec::new(),
+        skipped: Vec::new(),
+        withdrawn: Vec::new(),
+        next: None,
+        planned_to: now,
+        problem,
     }
 }
 

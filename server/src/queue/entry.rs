@@ -79,6 +79,8 @@ pub struct Claimed {
     pub deliveries: Vec<Delivery>,
     /// There is more in that place.
     pub more: bool,
+    /// The queue does not know the session as the worker's live one: it was superseded, or the queue has lost what it held.
+    pub unknown: bool,
 }
 
 /// A run, given to a session.
@@ -145,6 +147,8 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     Settled,
+    /// It went back before, with the same counters: nothing was changed.
+    Already,
     /// A later attempt has been given out: nothing was changed.
     Stale,
     /// The run is not open here.
@@ -205,6 +209,9 @@ pub struct Restored {
     pub fence: Option<Fence>,
     /// It was in flight: it stays so for this worker, accepted, under [`super::SessionId::NONE`], which has [`super::Session::LIFE`] to be replaced.
     pub held: Option<Name>,
+    /// It was perhaps claimed unseen. Whoever has it says so when it connects: an embedded queue, whose workers were all cut off with it, lets it go only when
+    /// for a while none has connected, whatever its delay.
+    pub unsure: bool,
     /// It was missed: when its delay is over it is not let go, but becomes one of [`Tick::missed`], unless it turns out to have been claimed.
     pub missed: bool,
 }

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// None of these says that nothing was done.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum QueueError {
     /// Not reachable, or no answer in time: try again.
     #[error("the queue is unavailable: {0}")]

@@ -57,11 +57,17 @@ pub trait Queue: Send + Sync + 'static {
     /// again, if the session it was given to is live.
     async fn accept(&self, runs: Vec<(RunId, Fence)>) -> Result<Vec<bool>, QueueError>;
 
+    /// What was given to these sessions and was not accepted, of each: what a claim took whose answer never came is among it.
+    async fn unaccepted(
+        &self,
+        sessions: Vec<(Name, SessionId)>,
+    ) -> Result<Vec<Vec<(RunId, Fence)>>, QueueError>;
+
     /// What the queue knows of these runs; `None` for one that is not open here.
     async fn look(&self, runs: Vec<RunId>) -> Result<Vec<Option<Record>>, QueueError>;
 
-    /// Ends attempts: removes their runs or enters them again. One answer per settlement, in order. Carried out twice it changes nothing; the
-    /// second removal finds the run [`Settled::Unknown`].
+    /// Ends attempts: removes their runs or enters them again. One answer per settlement, in order. Carried out twice it changes nothing: the
+    /// second removal finds the run [`Settled::Unknown`], the second return [`Settled::Already`].
     async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<Settled>, QueueError>;
 
     /// What was kept by [`Step::Remove`] of runs that ended lately; `None` when nothing is.

@@ -74,6 +74,8 @@ pub struct Silent {
     pub session: SessionId,
     /// How long ago the deadline passed.
     pub since: Duration,
+    /// A live server had seen its stream end. Otherwise its server had gone, or the queue has forgotten who it was.
+    pub ended: bool,
     /// What is in flight under it.
     pub holding: Vec<Record>,
 }

@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use super::missed;
 use crate::clock::StoreClock;
+use crate::metrics::PanicIn;
 use crate::queue::{Ending, Hint, Record, Tick};
 use crate::settle::Settler;
 
@@ -81,7 +82,12 @@ async fn settle(settler: &Settler, mut found: mpsc::Receiver<Found>) {
             warn!(%error, "failed to note what was let go");
         }
         if !endings.is_empty() {
-            settler.conclude(endings).await;
+            let conclude = async |endings: Vec<Ending>| -> Vec<()> {
+                let count = endings.len();
+                settler.conclude(endings).await;
+                vec![(); count]
+            };
+            settler.metrics.panics.each(PanicIn::Clock, endings, conclude).await;
         }
         if !missed.is_empty()
             && let Err(error) = missed::judge(settler, missed).await

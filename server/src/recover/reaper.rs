@@ -1,58 +1,71 @@
 //! Attempts whose worker does not have them any more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use marabunta_proto::duration;
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::dispatch::Finding;
-use crate::metrics::Reconciled;
+use crate::metrics::{PanicIn, Reconciled};
 use crate::queue::{Phase, Record, Restored, Silent};
-use crate::run::{AttemptEnd, Place, Run};
+use crate::run::{AttemptEnd, Place, Run, State};
 use crate::settle::{End, Settler, Verdict, Witness};
 
-/// How often silent sessions are looked for.
-const EVERY: Duration = Duration::from_secs(2);
+/// How often silent sessions are looked for. It adds to the 8 s after which a dead worker's runs are given to others, who are to have them
+/// within 10 s.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long the store may take to say what has ended. Without it, what is lost is given to others all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Ends what is lost until `stop`. A run that names its worker waits for it up to `lost_after`, since nobody else may run it.
 pub async fn run(
     settler: Settler,
-    mut findings: mpsc::Receiver<Vec<Finding>>,
+    findings: Arc<Mutex<mpsc::Receiver<Vec<Finding>>>>,
     lost_after: Duration,
     stop: CancellationToken,
 ) {
+    let mut findings = findings.lock().await;
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // What could not be settled: nobody offers it again, except what belongs to silent sessions. At most what is in flight.
+    let mut owed = Vec::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(found) = findings.recv() => mend(&settler, found).await,
-            _ = tick.tick() => match settler.queue.reap().await {
-                Ok(silent) => bury(&settler, silent, lost_after).await,
-                Err(error) => warn!(%error, "failed to look for silent sessions"),
-            },
+            Some(found) = findings.recv() => owed.extend(mend(&settler, found).await),
+            _ = tick.tick() => {
+                owed = settle(&settler, owed).await;
+                match settler.queue.reap().await {
+                    Ok(silent) => _ = settle(&settler, buried(silent, lost_after)).await,
+                    Err(error) => warn!(%error, "failed to look for silent sessions"),
+                }
+            }
         }
     }
     // What dispatch finds while it stops is mended before the server goes.
     while let Some(found) = findings.recv().await {
-        mend(&settler, found).await;
+        owed.extend(mend(&settler, found).await);
     }
+    settle(&settler, owed).await;
 }
 
-async fn bury(settler: &Settler, silent: Vec<Silent>, lost_after: Duration) {
+fn buried(silent: Vec<Silent>, lost_after: Duration) -> Vec<End> {
     let mut ends = Vec::new();
     for session in silent {
-        let lost = |record| end(record, &why_lost(record, session.since, lost_after)?, Witness::Silence);
+        let by = if session.ended { Witness::Departure } else { Witness::Silence };
+        let lost = |record| end(record, &why_lost(record, session.since, lost_after)?, by);
         let lost: Vec<End> = session.holding.iter().filter_map(lost).collect();
         if !lost.is_empty() {
             info!(worker = %session.worker, session = %session.session, runs = lost.len(), "worker lost");
         }
         ends.extend(lost);
     }
-    settle(settler, ends).await;
+    ends
 }
 
 /// Why somebody else may, or must, take it over; `None` while its worker is waited for.
@@ -65,7 +78,8 @@ fn why_lost(record: &Record, silent_for: Duration, lost_after: Duration) -> Opti
     }
 }
 
-async fn mend(settler: &Settler, found: Vec<Finding>) {
+/// Answers what is still to be settled.
+async fn mend(settler: &Settler, found: Vec<Finding>) -> Vec<End> {
     let mut ends = Vec::new();
     for finding in found {
         match finding {
@@ -82,7 +96,7 @@ async fn mend(settler: &Settler, found: Vec<Finding>) {
             Finding::Unknown { worker, run, fence } => remember(settler, worker, run, fence).await,
         }
     }
-    settle(settler, ends).await;
+    settle(settler, ends).await
 }
 
 /// A worker runs what the queue does not know: if it is open in the store, the queue has lost it and gets it back as it was.
@@ -92,6 +106,9 @@ async fn remember(
     run: crate::run::RunId,
     fence: crate::run::Fence,
 ) {
+    if !fence.is_possible(u64::try_from(settler.clock.now().timestamp_micros()).unwrap_or(0)) {
+        return warn!(%run, %worker, "a worker holds what nobody can have given it");
+    }
     let view = match settler.store.run(run).await {
         Ok(Some(view)) if !view.state.is_final() => view,
         Ok(_) => return,
@@ -106,6 +123,7 @@ async fn remember(
         attempt,
         fence: Some(fence),
         held: Some(worker),
+        unsure: false,
         missed: false,
     };
     if let Err(error) = settler.queue.restore(vec![restored]).await {
@@ -127,13 +145,33 @@ fn end(record: &Record, error: &str, by: Witness) -> Option<End> {
     })
 }
 
-async fn settle(settler: &Settler, ends: Vec<End>) {
+/// Without those that the store knows to have ended: a queue that was rebuilt while their end was on its way to the store has them once more.
+async fn still_open(settler: &Settler, ends: Vec<End>) -> Vec<End> {
+    let states = timeout(PATIENCE, settler.store.states(ends.iter().map(|end| end.run).collect())).await;
+    let Ok(Ok(states)) = states else { return ends };
+    let mut open = Vec::with_capacity(ends.len());
+    for (end, state) in ends.into_iter().zip(states) {
+        if state.is_some_and(State::is_final) {
+            settler.drop_ended(end.run).await;
+        } else {
+            open.push(end);
+        }
+    }
+    open
+}
+
+/// Answers those that could not be settled.
+async fn settle(settler: &Settler, ends: Vec<End>) -> Vec<End> {
     if ends.is_empty() {
-        return;
+        return ends;
     }
-    let count = ends.len();
-    let retry = settler.end(ends).await.into_iter().filter(|verdict| *verdict == Verdict::Retry).count();
-    if retry > 0 {
-        warn!(count, retry, "some lost attempts could not be settled: the reaper or the reconciler does it");
+    let ends = still_open(settler, ends).await;
+    let (count, end) = (ends.len(), |ends| settler.end(ends));
+    let verdicts = settler.metrics.panics.each(PanicIn::Reaper, ends.clone(), end).await;
+    let retry = ends.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict == Some(Verdict::Retry));
+    let retry: Vec<End> = retry.map(|(end, _)| end).collect();
+    if !retry.is_empty() {
+        warn!(count, retry = retry.len(), "some lost attempts could not be settled: trying again");
     }
+    retry
 }

@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(2);
 const RIGHT: Duration = Duration::from_secs(30);
 /// How many runs are entered at once.
 const BATCH: u32 = 500;
-/// How long an `any(..)` run that was perhaps claimed waits for whoever has it to say so.
+/// How long an `any(..)` run that was perhaps claimed waits at the least for whoever has it to say so.
 const HOLD: Duration = Duration::from_secs(10);
 
 /// Watches over the queue until `stop`.
@@ -104,9 +104,18 @@ fn restored(open: OpenRun, missed: &BTreeSet<RunId>, now: DateTime<Utc>) -> Rest
     let mut delay = (open.ready - now).to_std().unwrap_or(Duration::ZERO);
     let held = open.worker.filter(|_| open.state == State::Running);
     let missed = missed.contains(&open.run.id);
-    if (missed || matches!(open.run.place, Place::Any(_))) && delay.is_zero() && held.is_none() {
+    let unsure = (missed || matches!(open.run.place, Place::Any(_))) && delay.is_zero() && held.is_none();
+    if unsure {
         delay = HOLD;
     }
     let entry = Entry::of(&open.run, delay);
-    Restored { entry, counters: open.counters, attempt: open.attempt, fence: open.fence, held, missed }
+    Restored {
+        entry,
+        counters: open.counters,
+        attempt: open.attempt,
+        fence: open.fence,
+        held,
+        unsure,
+        missed,
+    }
 }

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::missed;
 use super::rebuild::{RebuildError, give_back};
-use crate::metrics::{Reconciled, RunEnd};
+use crate::metrics::{PanicIn, Reconciled, RunEnd};
 use crate::run::{Conclusion, Durability, Next, Reason, RunId, State};
 use crate::settle::Settler;
 use crate::store::{EndedAttempt, EndedRun, OpenRun, Recorded};
@@ -54,15 +54,22 @@ async fn pass(settler: &Settler, after: Option<RunId>) -> Result<Option<RunId>, 
     }
     let open = settler.store.unsettled(SETTLED, after, BATCH).await?;
     let next = if open.len() == BATCH as usize { open.last().map(|run| run.run.id) } else { None };
-    let ids: Vec<RunId> = open.iter().map(|run| run.run.id).collect();
-    if ids.is_empty() {
-        return Ok(None);
+    if !open.is_empty()
+        && let Some(mended) = settler.metrics.panics.catch(PanicIn::Reconciler, mend(settler, open)).await
+    {
+        mended?;
     }
-    let records = settler.queue.look(ids.clone()).await?;
+    // One bad row, at which it panics, holds up its batch and not those after it.
+    Ok(next)
+}
+
+async fn mend(settler: &Settler, open: Vec<OpenRun>) -> Result<(), RebuildError> {
+    let ids: Vec<RunId> = open.iter().map(|run| run.run.id).collect();
+    let records = settler.queue.look(ids).await?;
     let missing: Vec<OpenRun> =
         open.into_iter().zip(records).filter_map(|(run, record)| record.is_none().then_some(run)).collect();
     if missing.is_empty() {
-        return Ok(next);
+        return Ok(());
     }
     let kept = settler.queue.results(missing.iter().map(|run| run.run.id).collect()).await?;
     let now = settler.store.now().await?;
@@ -86,7 +93,7 @@ async fn pass(settler: &Settler, after: Option<RunId>) -> Result<Option<RunId>, 
         give_back(settler, back, &missed, now).await?;
         settler.metrics.runs_reconciled.add(Reconciled::Unqueued, count);
     }
-    Ok(next)
+    Ok(())
 }
 
 /// The queue remembers how it ended; its history was not written.

@@ -28,13 +28,14 @@ impl Report {
     /// Starts the two writers.
     #[must_use]
     pub fn spawn(tracker: &TaskTracker, settler: &Settler) -> Self {
+        let panics = &settler.metrics.panics;
         let (keeper, settler) = (settler.clone(), settler.clone());
         Self {
-            messages: Batcher::spawn(tracker, move |batches| {
-                let (queue, store) = (keeper.queue.clone(), keeper.store.clone());
-                async move { messages::keep(&*queue, &store, batches).await }
+            messages: Batcher::spawn(tracker, panics, move |batches| {
+                let keeper = keeper.clone();
+                async move { messages::keep(&keeper, batches).await }
             }),
-            ends: Batcher::spawn(tracker, move |ends| {
+            ends: Batcher::spawn(tracker, panics, move |ends| {
                 let settler = settler.clone();
                 async move { settler.end(ends).await }
             }),

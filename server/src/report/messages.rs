@@ -2,13 +2,13 @@
 
 use tracing::{debug, warn};
 
-use crate::queue::Queue;
 use crate::run::RunId;
-use crate::settle::{Claim, Verdict, claim};
-use crate::store::{MessageBatch, Store};
+use crate::settle::{Claim, Settler, Verdict, claim};
+use crate::store::MessageBatch;
 
-pub(super) async fn keep(queue: &dyn Queue, store: &Store, batches: Vec<MessageBatch>) -> Vec<Verdict> {
-    let verdicts = match judge(queue, store, &batches).await {
+pub(super) async fn keep(settler: &Settler, batches: Vec<MessageBatch>) -> Vec<Verdict> {
+    let Settler { queue, store, .. } = settler;
+    let verdicts = match judge(settler, &batches).await {
         Ok(verdicts) => verdicts,
         Err(error) => {
             warn!(%error, "failed to look up the runs of messages");
@@ -35,7 +35,8 @@ pub(super) async fn keep(queue: &dyn Queue, store: &Store, batches: Vec<MessageB
 }
 
 /// `Recorded` for each batch that is to be kept.
-async fn judge(queue: &dyn Queue, store: &Store, batches: &[MessageBatch]) -> Result<Vec<Verdict>, String> {
+async fn judge(settler: &Settler, batches: &[MessageBatch]) -> Result<Vec<Verdict>, String> {
+    let Settler { queue, store, clock, .. } = settler;
     let records = queue
         .look(batches.iter().map(|batch| batch.run).collect())
         .await
@@ -52,7 +53,7 @@ async fn judge(queue: &dyn Queue, store: &Store, batches: &[MessageBatch]) -> Re
     }
     let mut states = states.into_iter();
     let judged = batches.iter().zip(records).map(|(batch, record)| match record {
-        Some(record) => match claim(&record, batch.fence) {
+        Some(record) => match claim(&record, batch.fence, clock.now()) {
             Claim::Latest | Claim::Forgotten => Verdict::Recorded,
             Claim::Stale => Verdict::Stale,
             Claim::Unknown => Verdict::Unknown,

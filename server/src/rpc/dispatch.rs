@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt as _, stream};
 use marabunta_proto::name::Name;
 use marabunta_proto::v1;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{self, Invalid, Reported};
 use super::principal::Principal;
 use crate::clock::StoreClock;
-use crate::dispatch::{Dispatch, FromWorker};
+use crate::dispatch::{Dispatch, FromWorker, ToWorker};
 use crate::metrics::{Judged, Metrics};
 use crate::plan::Planner;
 use crate::report::Report;
@@ -23,6 +23,8 @@ use crate::workers::Workers;
 
 /// How long a worker may take to say Hello.
 const HELLO: Duration = Duration::from_secs(10);
+/// A session with less of its certificate's life left than this is not told to renew it again, but ends with it.
+const LAST_RENEWAL: Duration = Duration::from_secs(15);
 
 pub struct DispatchService {
     pub dispatch: Dispatch,
@@ -65,7 +67,10 @@ impl v1::dispatch_server::Dispatch for DispatchService {
         // What ended the session was this worker's fault, if there is one: it is told why.
         let end = stream::once(async move { fault.get().cloned() });
         let end = end.filter_map(|fault| std::future::ready(fault.map(Err)));
-        Ok(Response::new(Box::pin(messages.chain(end))))
+        let said = messages.chain(end).map(Some).chain(stream::once(async { None }));
+        let renewal = stream::iter(principal.life()).filter_map(renewal).map(Some);
+        let all = stream::select(said, renewal).take_while(|said| std::future::ready(said.is_some()));
+        Ok(Response::new(Box::pin(all.filter_map(std::future::ready))))
     }
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Answer<v1::ReportResponse> {
@@ -94,6 +99,15 @@ impl v1::dispatch_server::Dispatch for DispatchService {
             None => Err(Status::not_found(format!("no payload has the hash {hash}"))),
         }
     }
+}
+
+/// A certificate expires: two thirds of its life from now its worker is told to come back, with the one that has replaced it by then.
+async fn renewal(life: Duration) -> Option<Result<v1::ServerMessage, Status>> {
+    if life < LAST_RENEWAL {
+        return None;
+    }
+    sleep(life.mul_f64(2.0 / 3.0)).await;
+    Some(Ok(convert::to_worker(ToWorker::Reconnect("the worker's certificate expires"))))
 }
 
 fn judged(verdict: v1::Verdict) -> Judged {

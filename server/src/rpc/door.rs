@@ -6,9 +6,11 @@ use std::time::Duration;
 use futures_util::Stream;
 use marabunta_proto::{DESCRIPTORS, v1};
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 
+use super::caught::Caught;
 use super::dispatch::DispatchService;
 use super::runs::RunsService;
 use super::tasks::TasksService;
@@ -19,6 +21,7 @@ use crate::dispatch::Dispatch;
 use crate::follow::Follow;
 use crate::listen::Connection;
 use crate::metrics::Metrics;
+use crate::panics::Panics;
 use crate::plan::Tasks;
 use crate::report::Report;
 use crate::store::Store;
@@ -81,6 +84,7 @@ impl Door {
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         const BUILT_IN: &str = "the descriptors were made by the build";
+        let panics = rooms.metrics.panics.clone();
         let runs = RunsService {
             submit: rooms.submit.clone(),
             follow: rooms.follow,
@@ -111,18 +115,19 @@ impl Door {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
             .http2_max_header_list_size(HEADERS)
-            .add_service(guarded(runs, &callers))
-            .add_service(guarded(tasks, &callers))
-            .add_service(guarded(registry, &callers))
-            .add_service(guarded(dispatch, &workers))
-            .add_service(guarded(reflection().build_v1().expect(BUILT_IN), &callers))
-            .add_service(guarded(reflection().build_v1alpha().expect(BUILT_IN), &callers))
-            .add_service(HealthServer::new(health))
+            .add_service(guarded(runs, &callers, &panics))
+            .add_service(guarded(tasks, &callers, &panics))
+            .add_service(guarded(registry, &callers, &panics))
+            .add_service(guarded(dispatch, &workers, &panics))
+            .add_service(guarded(reflection().build_v1().expect(BUILT_IN), &callers, &panics))
+            .add_service(guarded(reflection().build_v1alpha().expect(BUILT_IN), &callers, &panics))
+            .add_service(Caught { service: HealthServer::new(health), panics })
             .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
             .await
     }
 }
 
-fn guarded<S>(service: S, access: &Access) -> tonic::service::interceptor::InterceptedService<S, Access> {
-    tonic::service::interceptor::InterceptedService::new(service, access.clone())
+/// A service that lets in whom `access` does, and whose panics end one call each.
+fn guarded<S>(service: S, access: &Access, panics: &Panics) -> Caught<InterceptedService<S, Access>> {
+    Caught { service: InterceptedService::new(service, access.clone()), panics: panics.clone() }
 }

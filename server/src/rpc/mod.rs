@@ -3,6 +3,7 @@
 //! [`principal`] says who calls, [`convert`] turns proto into the domain's types and back, [`status`] is the one table from errors to codes;
 //! the services are [`runs`], [`tasks`], [`workers`] and [`dispatch`], served by [`Door`].
 
+mod caught;
 pub mod convert;
 mod dispatch;
 mod door;

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use marabunta_proto::name::Name;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
@@ -56,6 +59,8 @@ impl Tokens {
 pub struct Principal {
     /// The names of its certificate; `None`: it showed none, and is who it claims to be.
     names: Option<Arc<[String]>>,
+    /// When its certificate expires.
+    expires: Option<Instant>,
 }
 
 impl Principal {
@@ -69,6 +74,11 @@ impl Principal {
         self.names.as_ref().is_none_or(|names| names.iter().any(|name| name == worker.as_str()))
     }
 
+    /// How long its certificate is good for.
+    pub fn life(&self) -> Option<Duration> {
+        self.expires.map(|expires| expires.saturating_duration_since(Instant::now()))
+    }
+
     /// What it is called, for errors.
     pub fn shown(&self) -> String {
         self.names.as_ref().map_or_else(String::new, |names| names.join(", "))
@@ -79,7 +89,7 @@ impl Principal {
 #[derive(Clone)]
 pub struct Access {
     /// `None`: no token is asked for.
-    pub tokens: Option<Tokens>,
+    pub tokens: Option<watch::Receiver<Tokens>>,
 }
 
 impl Interceptor for Access {
@@ -91,7 +101,7 @@ impl Interceptor for Access {
             let token =
                 header.and_then(|header| header.strip_prefix("Bearer ").or(header.strip_prefix("bearer ")));
             match token {
-                Some(token) if tokens.know(token.trim()) => {}
+                Some(token) if tokens.borrow().know(token.trim()) => {}
                 Some(_) => {
                     return Err(Status::unauthenticated(
                         "the bearer token is not one that this server knows",
@@ -104,8 +114,9 @@ impl Interceptor for Access {
                 }
             }
         }
-        let names = request.extensions().get::<Peer>().and_then(|peer| peer.names.clone());
-        request.extensions_mut().insert(Principal { names });
+        let peer = request.extensions().get::<Peer>();
+        let principal = peer.map(|peer| Principal { names: peer.names.clone(), expires: peer.expires });
+        request.extensions_mut().insert(principal.unwrap_or_default());
         Ok(request)
     }
 }

@@ -41,11 +41,14 @@ table! {
     CursorError: _ => InvalidArgument;
     FromWire: FromWire::Invalid(_) => InvalidArgument, FromWire::Protocol(_) => FailedPrecondition;
     BodyError: _ => Internal;
-    ConnectError: _ => Unavailable;
+    ConnectError:
+        ConnectError::Flapping(_) => AlreadyExists,
+        ConnectError::Queue(_) | ConnectError::Stopping | ConnectError::Dropped => Unavailable;
     SubmitError:
         SubmitError::NoWorker(_) | SubmitError::Offline(_) | SubmitError::KeyReused(_) => FailedPrecondition,
         SubmitError::Full(_) | SubmitError::Exhausted(_) => ResourceExhausted,
-        SubmitError::Unavailable(_) => Unavailable;
+        SubmitError::Unavailable(_) => Unavailable,
+        SubmitError::Internal(_) => Internal;
     StoreError:
         StoreError::Unavailable(_) => Unavailable,
         StoreError::Conflict(_) => AlreadyExists,

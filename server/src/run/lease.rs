@@ -9,6 +9,18 @@ use super::{Durability, RunId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(pub u64);
 
+impl Fence {
+    /// By so many microseconds a fence may be later than the time: clocks differ, and are set back.
+    pub const AHEAD: u64 = 24 * 3600 * 1_000_000;
+
+    /// Whether it can have been given by now, in microseconds since 1970, as fences are no later than the time when they are given. One that
+    /// cannot, and that nobody knows, is forged.
+    #[must_use]
+    pub fn is_possible(self, now: u64) -> bool {
+        self.0 <= now.saturating_add(Self::AHEAD)
+    }
+}
+
 /// A worker's right to one attempt. It counts while its fence is the run's latest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {

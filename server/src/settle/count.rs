@@ -36,6 +36,7 @@ impl Settler {
 fn loss(by: Witness) -> Loss {
     match by {
         Witness::Worker => Loss::Reported,
+        Witness::Departure => Loss::Ended,
         Witness::Silence | Witness::Delivery => Loss::Silent,
         Witness::Absence => Loss::Missing,
     }
@@ -47,6 +48,7 @@ fn requeue(by: Witness, outcome: Option<Outcome>) -> Requeue {
         (_, Some(Outcome::TimedOut)) => Requeue::TimedOut,
         (Witness::Worker, None) => Requeue::GivenBack,
         (Witness::Worker, Some(_)) => Requeue::Reported,
+        (Witness::Departure, _) => Requeue::Ended,
         (Witness::Silence, _) => Requeue::Silent,
         (Witness::Absence, _) => Requeue::Missing,
         (Witness::Delivery, _) => Requeue::Unaccepted,

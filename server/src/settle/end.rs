@@ -22,7 +22,9 @@ pub struct End {
 pub enum Witness {
     /// Its worker, in a report.
     Worker,
-    /// The clock: its worker has been gone for longer than its lease.
+    /// The clock: its worker's stream has ended, and it did not come back.
+    Departure,
+    /// The clock: its worker has not been heard of for longer than its lease, as its server has gone.
     Silence,
     /// Its worker, by coming back without it.
     Absence,

@@ -84,6 +84,7 @@ impl Settler {
                             attempt: end.number,
                             fence,
                             held: None,
+                            unsure: false,
                             missed: false,
                         };
                         if let Err(error) = self.queue.restore(vec![restored]).await {

@@ -1,6 +1,7 @@
 //! The connection to a database.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +11,14 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Transaction};
 use thiserror::Error;
+use tokio::time::timeout;
 
 use super::clock::SteadyClock;
 use super::dialect::Dialect;
 use super::retry::Failure;
-use super::sql::{Reader, Statement};
+use super::sql::{Reader, Statement, late, patiently};
 use super::{StoreError, migrate};
+use crate::panics::Panics;
 
 /// Where the store is.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub enum StoreUrl {
 pub struct StoreOptions {
     /// Connections to MySQL at the most, or readers of SQLite.
     pub connections: u32,
+    /// Where panics are counted.
+    pub panics: Panics,
 }
 
 /// The database, by way of a pool. Cloning is cheap.
@@ -44,6 +49,7 @@ struct Inner {
     /// For MySQL the same pool.
     readers: AnyPool,
     clock: SteadyClock,
+    panics: Panics,
 }
 
 /// A text that is no URL of a store.
@@ -115,7 +121,7 @@ impl fmt::Debug for StoreUrl {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { connections: 16 }
+        Self { connections: 16, panics: Panics::default() }
     }
 }
 
@@ -133,7 +139,13 @@ impl Store {
             Dialect::Sqlite => pool(dialect, options.connections.min(4)).connect_lazy_with(target),
             Dialect::Mysql => writers.clone(),
         };
-        Ok(Self(Arc::new(Inner { dialect, writers, readers, clock: SteadyClock::new() })))
+        Ok(Self(Arc::new(Inner {
+            dialect,
+            writers,
+            readers,
+            clock: SteadyClock::new(),
+            panics: options.panics.clone(),
+        })))
     }
 
     /// The store's time, in microseconds: the database's, or for SQLite that of this process, steadied.
@@ -154,6 +166,11 @@ impl Store {
     pub async fn close(&self) {
         self.0.readers.close().await;
         self.0.writers.close().await;
+    }
+
+    /// What reads rows that anybody may have written: a panic there is counted and costs that row alone.
+    pub(super) fn panics(&self) -> &Panics {
+        &self.0.panics
     }
 
     /// The store's time, by way of a connection that is there already.
@@ -181,8 +198,32 @@ impl Store {
     }
 
     /// A transaction to write with; rolled back when dropped.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Any>, Failure> {
-        Ok(self.0.writers.begin_with(self.0.dialect.begin()).await?)
+    pub(super) async fn begin(&self) -> Result<Writing, Failure> {
+        Ok(Writing(patiently(self.0.writers.begin_with(self.0.dialect.begin())).await?))
+    }
+}
+
+/// A transaction to write with; rolled back when dropped.
+pub(super) struct Writing(Transaction<'static, Any>);
+
+impl Writing {
+    /// An error does not say that nothing was committed.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        patiently(self.0.commit()).await
+    }
+}
+
+impl Deref for Writing {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.0
+    }
+}
+
+impl DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.0
     }
 }
 
@@ -191,6 +232,9 @@ impl fmt::Debug for Store {
         f.debug_struct("Store").field("dialect", &self.0.dialect).finish_non_exhaustive()
     }
 }
+
+/// How long a connection that comes back into the pool may take to answer.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 fn pool(dialect: Dialect, connections: u32) -> AnyPoolOptions {
     AnyPoolOptions::new()
@@ -203,6 +247,13 @@ fn pool(dialect: Dialect, connections: u32) -> AnyPoolOptions {
                 if meta.idle_for > Duration::from_secs(1) {
                     connection.ping().await?;
                 }
+                Ok(true)
+            })
+        })
+        // What was given up half-way may never answer, and would keep its place in the pool.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                timeout(GOODBYE, connection.ping()).await.unwrap_or_else(|_| Err(late(GOODBYE)))?;
                 Ok(true)
             })
         })

@@ -145,11 +145,11 @@ async fn insert_keys(
         .collect();
     let hashes: Vec<_> = keys.iter().map(|(hash, ..)| hash.clone()).collect();
     for chunk in hashes.chunks(LIST) {
-        // What is still there is too old.
+        // Not one that came meanwhile: there the insertion fails, and the next try finds its run.
         let mut delete = Statement::new(
             "DELETE /*! idempotency */ FROM idempotency /*! FORCE INDEX (PRIMARY) */ WHERE hash IN ",
         );
-        delete.list(chunk);
+        delete.list(chunk).push(" AND cdate <= ?").bind_time(now - KEY_LIFE);
         delete.execute(connection).await?;
     }
     let head = "INSERT INTO idempotency (hash, request, run, cdate) VALUES";

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
-use sqlx::{Any, AnyConnection, Transaction};
 
 use super::columns::read_id;
+use super::database::Writing;
 use super::payloads::keep;
 use super::retry::{Failure, Retry};
 use super::sql::{LIST, Reader, Statement};
 use super::task_row::{self, COLUMNS, Payloads, TaskRow};
 use super::tasks::payloads_of;
 use super::{NewRun, Store, StoreError};
+use crate::metrics::PanicIn;
 use crate::run::{Payload, RunId, TaskId};
 use crate::task::TaskSpec;
 
@@ -38,7 +40,7 @@ pub struct PlanBatch {
     pub tasks: Vec<PlanTask>,
     /// Rows without a proper id, and what is wrong with them.
     pub(super) nameless: Vec<(String, String)>,
-    pub(super) transaction: Transaction<'static, Any>,
+    pub(super) transaction: Writing,
 }
 
 /// A task to plan.
@@ -155,11 +157,7 @@ impl Store {
         self.batch(transaction, rows).await
     }
 
-    async fn batch(
-        &self,
-        mut transaction: Transaction<'static, Any>,
-        rows: Vec<TaskRow>,
-    ) -> Result<PlanBatch, Failure> {
+    async fn batch(&self, mut transaction: Writing, rows: Vec<TaskRow>) -> Result<PlanBatch, Failure> {
         let now = self.now_in(&mut transaction).await?;
         let payloads = travelling(&mut transaction, now, &rows).await?;
         let mut ahead = ahead(&mut transaction, now, &rows).await?;
@@ -168,7 +166,7 @@ impl Store {
             match (row.id(), row.created()) {
                 (Ok(id), created) => batch.tasks.push(PlanTask {
                     id,
-                    spec: row.spec(&payloads),
+                    spec: self.spec(&row, &payloads),
                     changed: row.changed,
                     paused: row.paused,
                     resumed: row.planned_paused && !row.paused,
@@ -180,6 +178,11 @@ impl Store {
             }
         }
         Ok(batch)
+    }
+
+    fn spec(&self, row: &TaskRow, payloads: &Payloads) -> Result<TaskSpec, String> {
+        let spec = self.panics().catch_now(PanicIn::Task, || row.spec(payloads));
+        spec.unwrap_or_else(|| Err("reading it panicked: a bug of the server; see its log".to_owned()))
     }
 
     /// Tasks that fire for `all(..)` are to be looked at now: what is queued ahead of them may lack a worker.

@@ -3,9 +3,13 @@
 //! Lists are padded to a few lengths, by repeating their last value, and rows are inserted by a few numbers at a time: each distinct text is
 //! one prepared statement on each connection, and forgetting one costs a round trip that the kernel may delay.
 
+use std::io;
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{Any, AnyConnection, Arguments as _, AssertSqlSafe, Encode, Row as _, Type};
+use tokio::time::timeout;
 
 use super::time;
 
@@ -88,17 +92,32 @@ impl Statement {
 
     /// How many rows it changed, or matched.
     pub async fn execute(self, connection: &mut AnyConnection) -> Result<u64, sqlx::Error> {
-        let done = sqlx::query_with(AssertSqlSafe(self.sql), self.values.0).execute(connection).await?;
-        Ok(done.rows_affected())
+        let query = sqlx::query_with(AssertSqlSafe(self.sql), self.values.0);
+        Ok(patiently(query.execute(connection)).await?.rows_affected())
     }
 
     pub async fn rows(self, connection: &mut AnyConnection) -> Result<Vec<AnyRow>, sqlx::Error> {
-        sqlx::query_with(AssertSqlSafe(self.sql), self.values.0).fetch_all(connection).await
+        patiently(sqlx::query_with(AssertSqlSafe(self.sql), self.values.0).fetch_all(connection)).await
     }
 
     pub async fn row(self, connection: &mut AnyConnection) -> Result<Option<AnyRow>, sqlx::Error> {
-        sqlx::query_with(AssertSqlSafe(self.sql), self.values.0).fetch_optional(connection).await
+        patiently(sqlx::query_with(AssertSqlSafe(self.sql), self.values.0).fetch_optional(connection)).await
     }
+}
+
+/// How long a statement may take: longer than it may wait for a lock, and not as long as TCP tries to reach a network that has swallowed it.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The answer to a statement. One that does not come is an error; what was asked may have been done.
+pub(super) async fn patiently<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(late(PATIENCE)))
+}
+
+/// That no answer came within this time.
+pub(super) fn late(patience: Duration) -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}")))
 }
 
 fn padded(length: usize) -> usize {

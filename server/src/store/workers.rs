@@ -8,7 +8,7 @@ use marabunta_proto::selector::Selector;
 
 use super::columns::cut;
 use super::retry::{Failure, Retry};
-use super::sql::{Reader, Statement};
+use super::sql::{LIST, Reader, Statement, Values, insert};
 use super::{Store, StoreError};
 
 /// What a worker says of itself when it connects.
@@ -50,51 +50,67 @@ pub struct Registered {
 }
 
 impl Store {
-    /// A worker has connected.
-    pub async fn register(&self, worker: Registration) -> Result<Registered, StoreError> {
+    /// Workers have connected. One answer for each, in order.
+    pub async fn register(&self, workers: &[Registration]) -> Result<Vec<Registered>, StoreError> {
         let mut retry = Retry::default();
         loop {
-            match self.try_register(&worker).await {
+            match self.try_register(workers).await {
                 Ok(registered) => return Ok(registered),
                 Err(failure) => retry.after(failure).await?,
             }
         }
     }
 
-    async fn try_register(&self, worker: &Registration) -> Result<Registered, Failure> {
-        let json = |value: serde_json::Value| value.to_string();
-        let labels = json(serde_json::json!(worker.labels));
-        let handlers = json(worker.handlers.iter().map(Name::as_str).collect());
-        let version = cut(&worker.version, 128);
+    /// Most connect again and are as they were: of those only the time is written, of all at once.
+    async fn try_register(&self, workers: &[Registration]) -> Result<Vec<Registered>, Failure> {
+        // One that comes twice is as it says last. In the order of their names, so that two servers never wait for each other.
+        let latest: BTreeMap<&Name, &Registration> =
+            workers.iter().map(|worker| (&worker.name, worker)).collect();
         let mut transaction = self.begin().await?;
         let now = self.now_in(&mut transaction).await?;
-        let mut select =
-            Statement::new("SELECT draining, labels FROM workers WHERE name = ? /*! FOR UPDATE */");
-        select.bind(worker.name.as_str());
-        let known = match select.row(&mut transaction).await? {
-            Some(row) => {
-                let mut reader = Reader::new(&row);
-                Some((reader.int()? == 1, reader.text()?))
+        let names: Vec<String> = latest.keys().map(|name| name.to_string()).collect();
+        let mut known: BTreeMap<String, Known> = BTreeMap::new();
+        for names in names.chunks(LIST) {
+            let mut select = Statement::new(
+                "SELECT name, draining, labels, slots, handlers, version FROM workers WHERE name IN ",
+            );
+            select.list(names).push(" ORDER BY name /*! FOR UPDATE */");
+            for row in &select.rows(&mut transaction).await? {
+                let mut reader = Reader::new(row);
+                let (name, draining) = (reader.text()?, reader.int()? == 1);
+                let (labels, slots, handlers) = (reader.text()?, reader.int()?, reader.text()?);
+                let said = Said { labels, slots, handlers, version: reader.text()? };
+                known.insert(name, Known { draining, said });
             }
-            None => None,
-        };
-        let mut write = Statement::new(match known {
-            Some(_) => {
-                "UPDATE workers SET labels = ?, slots = ?, handlers = ?, version = ?, connected = ? WHERE name = ?"
-            }
-            None => {
-                "INSERT INTO workers (labels, slots, handlers, version, connected, name, registered) VALUES (?, ?, ?, ?, ?, ?, ?)"
-            }
-        });
-        write.bind(labels.as_str()).bind(i64::from(worker.slots)).bind(handlers.as_str()).bind(version);
-        write.bind_time(now).bind(worker.name.as_str());
-        if known.is_none() {
-            write.bind_time(now);
         }
-        write.execute(&mut transaction).await?;
+        let (mut new, mut same) = (Vec::new(), Vec::new());
+        for (name, worker) in &latest {
+            let said = Said::of(worker);
+            match known.get(name.as_str()) {
+                None => new.push((name.as_str(), said)),
+                Some(known) if known.said == said => same.push(name.to_string()),
+                Some(_) => said.update(name, now).execute(&mut transaction).await.map(drop)?,
+            }
+        }
+        const INSERT: &str =
+            "INSERT INTO workers (name, labels, slots, handlers, version, connected, registered) VALUES";
+        insert(&mut transaction, INSERT, 7, &new, |values, (name, said)| {
+            values.add(*name);
+            said.add_to(values).add_time(now).add_time(now);
+        })
+        .await?;
+        for names in same.chunks(LIST) {
+            let mut update = Statement::new("UPDATE workers SET connected = ? WHERE name IN ");
+            update.bind_time(now).list(names);
+            update.execute(&mut transaction).await?;
+        }
         transaction.commit().await?;
-        let matches_others = known.as_ref().is_none_or(|(_, before)| *before != labels);
-        Ok(Registered { draining: known.is_some_and(|(draining, _)| draining), matches_others })
+        let registered = |worker: &Registration| {
+            let known = known.get(worker.name.as_str());
+            let matches_others = known.is_none_or(|known| known.said.labels != json(&worker.labels));
+            Registered { draining: known.is_some_and(|known| known.draining), matches_others }
+        };
+        Ok(workers.iter().map(registered).collect())
     }
 
     /// The workers that match, by name, at most `limit`.
@@ -170,6 +186,51 @@ impl Store {
         }
         Ok(names)
     }
+}
+
+/// What the store has of a worker.
+struct Known {
+    draining: bool,
+    said: Said,
+}
+
+/// What a worker said of itself, as it is stored.
+#[derive(PartialEq, Eq)]
+struct Said {
+    labels: String,
+    slots: i64,
+    handlers: String,
+    version: String,
+}
+
+impl Said {
+    fn of(worker: &Registration) -> Self {
+        let handlers: Vec<&str> = worker.handlers.iter().map(Name::as_str).collect();
+        Self {
+            labels: json(&worker.labels),
+            slots: worker.slots.into(),
+            handlers: json(&handlers),
+            version: cut(&worker.version, 128).to_owned(),
+        }
+    }
+
+    fn add_to<'v>(&self, values: &'v mut Values) -> &'v mut Values {
+        values.add(self.labels.clone()).add(self.slots);
+        values.add(self.handlers.clone()).add(self.version.clone())
+    }
+
+    fn update(self, name: &Name, now: DateTime<Utc>) -> Statement {
+        let mut update = Statement::new(
+            "UPDATE workers SET labels = ?, slots = ?, handlers = ?, version = ?, connected = ? WHERE name = ?",
+        );
+        update.bind(self.labels).bind(self.slots).bind(self.handlers).bind(self.version);
+        update.bind_time(now).bind(name.as_str());
+        update
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("texts and lists of them are JSON")
 }
 
 /// How many workers are read at a time.

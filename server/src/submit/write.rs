@@ -13,6 +13,7 @@ use crate::run::{Durability, Key, Run, RunId};
 use crate::store::{Inserted, NewRun, Store};
 
 /// A run on its way in.
+#[derive(Clone)]
 pub(super) struct Prepared {
     pub run: Run,
     pub key: Option<Key>,

@@ -1,6 +1,9 @@
 //! Servers, workers and what is behind them, as one scenario needs them.
 
 use std::ffi::OsString;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::thread;
 
 use anyhow::Context as _;
@@ -22,6 +25,8 @@ use super::{eventually, testimony};
 /// servers are asked first what they know of its runs.
 #[derive(Debug)]
 pub struct Cluster {
+    /// Of each server, for API clients.
+    doors: Vec<String>,
     workers: Vec<Worker>,
     balancer: Option<Haproxy>,
     servers: Vec<Server>,
@@ -31,8 +36,23 @@ pub struct Cluster {
     mariadb: Option<MariaDb>,
 }
 
+/// A way between two parts of an installation, on which something may stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// From the server at this place to Redis.
+    ToQueue(usize),
+    /// From the server at this place to the database.
+    ToStore(usize),
+    /// From the worker of this name to the server at this place, or with a balancer to the balancer (place 0).
+    ToServer(String, usize),
+    /// From API clients to the server at this place.
+    FromClients(usize),
+}
+
+/// Gives the address to use for a link instead of the real one: that of a proxy, or the real one again.
+pub type Detour = Box<dyn FnMut(&Link, SocketAddr) -> SocketAddr + Send>;
+
 /// What to start.
-#[derive(Debug)]
 pub struct ClusterOptions {
     backend: Backend,
     servers: usize,
@@ -40,6 +60,9 @@ pub struct ClusterOptions {
     server: Options,
     balanced: bool,
     own_services: bool,
+    roaming: bool,
+    detour: Detour,
+    environment: Vec<(usize, Vec<(OsString, OsString)>)>,
 }
 
 impl Cluster {
@@ -52,6 +75,9 @@ impl Cluster {
             server: Options::default(),
             balanced: false,
             own_services: false,
+            roaming: false,
+            detour: Box::new(|_, address| address),
+            environment: Vec::new(),
         }
     }
 
@@ -78,6 +104,23 @@ impl Cluster {
 
     pub fn worker(&self, name: &str) -> &Worker {
         self.workers.iter().find(|worker| worker.name() == name).unwrap_or_else(|| panic!("no worker {name}"))
+    }
+
+    /// Where API clients reach each of the servers.
+    pub fn doors(&self) -> &[String] {
+        &self.doors
+    }
+
+    pub fn workers(&self) -> &[Worker] {
+        &self.workers
+    }
+
+    /// Where the tables are, for [`sqlx::Any`].
+    pub fn store(&self) -> String {
+        match &self.database {
+            Some(database) => database.url().to_owned(),
+            None => format!("sqlite://{}", self.server().data().join("marabunta.db").display()),
+        }
     }
 
     pub fn balancer(&self) -> Option<&Haproxy> {
@@ -189,15 +232,46 @@ impl ClusterOptions {
         self
     }
 
+    /// Workers know all servers and try them in turn, each beginning with another.
+    pub fn roaming(mut self) -> Self {
+        self.roaming = true;
+        self
+    }
+
+    /// Something may stand on the links.
+    pub fn detour(mut self, detour: Detour) -> Self {
+        self.detour = detour;
+        self
+    }
+
+    /// Servers listen at another address of this host, where namespaces can reach them.
+    pub fn listen(mut self, ip: Ipv4Addr) -> Self {
+        self.server.listen = Some(ip);
+        self
+    }
+
+    /// More variables for the server at this place.
+    pub fn server_environment(mut self, at: usize, environment: Vec<(OsString, OsString)>) -> Self {
+        self.environment.push((at, environment));
+        self
+    }
+
     /// One more argument for every server.
     pub fn server_argument(mut self, argument: impl Into<OsString>) -> Self {
         self.server.arguments.push(argument.into());
         self
     }
 
+    /// Another build of the servers, such as an earlier version.
+    pub fn server_program(mut self, program: &Path) -> Self {
+        self.server.program = Some(program.to_owned());
+        self
+    }
+
     /// Starts it all, and waits until every server is ready and every worker online.
     pub async fn start(self) -> Cluster {
         let mut cluster = Cluster {
+            doors: Vec::new(),
             workers: Vec::new(),
             balancer: None,
             servers: Vec::new(),
@@ -206,7 +280,7 @@ impl ClusterOptions {
             redis: None,
             mariadb: None,
         };
-        let mut server = self.server;
+        let mut detour = self.detour;
         if self.backend == Backend::MariaDbRedis {
             if self.own_services {
                 cluster.mariadb = Some(MariaDb::start().await);
@@ -220,24 +294,46 @@ impl ClusterOptions {
                 Some(own) => own.prefix(),
                 None => Redis::shared().await.prefix(),
             };
-            let store = ["--mysql", database.url(), "--redis", keys.url(), "--redis-prefix", keys.prefix()];
-            server.arguments.splice(0..0, store.map(Into::into));
             cluster.database = Some(database);
             cluster.keys = Some(keys);
         }
         let servers = if self.backend == Backend::Embedded { 1 } else { self.servers };
-        cluster.servers = (0..servers).map(|_| Server::launch(server.clone())).collect();
+        for at in 0..servers {
+            let mut options = self.server.clone();
+            let own = self.environment.iter().filter(|(of, _)| *of == at);
+            options.environment.extend(own.flat_map(|(_, variables)| variables.clone()));
+            if let (Some(database), Some(keys)) = (&cluster.database, &cluster.keys) {
+                let store = redirect(database.url(), |address| detour(&Link::ToStore(at), address));
+                let queue = redirect(keys.url(), |address| detour(&Link::ToQueue(at), address));
+                let arguments = ["--mysql", &store, "--redis", &queue, "--redis-prefix", keys.prefix()];
+                options.arguments.splice(0..0, arguments.map(Into::into));
+            }
+            cluster.servers.push(Server::launch(options));
+        }
         for server in &cluster.servers {
             server.until_ready().await;
         }
+        let door = |(at, server): (usize, &Server)| {
+            format!("http://{}", detour(&Link::FromClients(at), server.grpc()))
+        };
+        cluster.doors = cluster.servers.iter().enumerate().map(door).collect();
         if self.balanced {
             let upstream = |server: &Server| Upstream { address: server.grpc(), readyz: Some(server.http()) };
             let upstreams: Vec<Upstream> = cluster.servers.iter().map(upstream).collect();
             cluster.balancer = Some(Haproxy::start(&upstreams).await);
         }
         for (turn, options) in self.workers.into_iter().enumerate() {
-            let url = if self.balanced { cluster.url() } else { cluster.servers[turn % servers].url() };
-            cluster.workers.push(Worker::start(&url, options));
+            let doors: Vec<SocketAddr> = match &cluster.balancer {
+                Some(balancer) => vec![balancer.address()],
+                None => cluster.servers.iter().map(Server::grpc).collect(),
+            };
+            let count = if self.roaming { doors.len() } else { 1 };
+            let way = |at: usize| {
+                let at = at % doors.len();
+                format!("http://{}", detour(&Link::ToServer(options.name().to_owned(), at), doors[at]))
+            };
+            let urls: Vec<String> = (turn..turn + count).map(way).collect();
+            cluster.workers.push(Worker::start(&urls.join(","), options));
         }
         for worker in &cluster.workers {
             cluster.online(worker.name()).await;
@@ -246,6 +342,39 @@ impl ClusterOptions {
     }
 }
 
+impl fmt::Debug for ClusterOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterOptions").field("backend", &self.backend).finish_non_exhaustive()
+    }
+}
+
+/// The URL with another address in it, if its host is an address: a service that was there before has a name, and nothing on its links.
+fn redirect(url: &str, detour: impl FnOnce(SocketAddr) -> SocketAddr) -> String {
+    let from = url.rfind('@').or_else(|| url.find("//").map(|slashes| slashes + 1)).map_or(0, |at| at + 1);
+    let to = url[from..].find('/').map_or(url.len(), |at| from + at);
+    match url[from..to].parse() {
+        Ok(address) => format!("{}{}{}", &url[..from], detour(address), &url[to..]),
+        Err(_) => url.to_owned(),
+    }
+}
+
 async fn channel(url: String) -> anyhow::Result<Channel> {
     Channel::from_shared(url.clone())?.connect().await.with_context(|| format!("{url} does not answer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_in_a_url_is_replaced_and_a_name_is_left() {
+        let proxy: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        for (url, expected) in [
+            ("redis://127.0.0.1:6379", "redis://127.0.0.1:9"),
+            ("mysql://u:p@127.0.0.1:3306/d", "mysql://u:p@127.0.0.1:9/d"),
+            ("redis://queue:6379/1", "redis://queue:6379/1"),
+        ] {
+            assert_eq!(redirect(url, |_| proxy), expected);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpStream;
 
@@ -11,12 +12,15 @@ use super::process::Process;
 use super::program;
 use super::scratch::Scratch;
 
+/// Its file in its directory.
+const CONFIGURATION: &str = "haproxy.cfg";
+
 /// haproxy in TCP mode, round robin over what its checks find well.
 #[derive(Debug)]
 pub struct Haproxy {
-    process: Process,
+    process: Mutex<Process>,
     port: Port,
-    _directory: Scratch,
+    directory: Scratch,
 }
 
 /// One of the servers behind it.
@@ -32,12 +36,20 @@ impl Haproxy {
     pub async fn start(upstreams: &[Upstream]) -> Self {
         let directory = Scratch::new("haproxy");
         let port = Port::reserve();
-        let configuration = directory.write("haproxy.cfg", configuration(port.address(), upstreams));
-        let mut command = Command::new(program::installed("haproxy"));
-        command.arg("-db").arg("-f").arg(configuration);
-        let process = Process::service("haproxy", &command, &directory.join("log"));
-        process.until_ready(async || Ok(TcpStream::connect(port.address()).await.map(drop)?)).await;
-        Self { process, port, _directory: directory }
+        directory.write(CONFIGURATION, configuration(port.address(), upstreams));
+        let process = spawn(&port, &directory).await.into();
+        Self { process, port, directory }
+    }
+
+    /// SIGKILL: every connection through it is cut.
+    pub fn kill(&self) {
+        self.process().kill();
+    }
+
+    /// Starts it again on the same port, after [`kill`](Self::kill).
+    pub async fn restart(&self) {
+        let process = spawn(&self.port, &self.directory).await;
+        *self.process() = process;
     }
 
     /// Where clients connect.
@@ -46,8 +58,20 @@ impl Haproxy {
     }
 
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.process().pid()
     }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn spawn(port: &Port, directory: &Scratch) -> Process {
+    let mut command = Command::new(program::installed("haproxy"));
+    command.arg("-db").arg("-f").arg(directory.join(CONFIGURATION));
+    let process = Process::service("haproxy", &command, &directory.join("log"));
+    process.until_ready(async || Ok(TcpStream::connect(port.address()).await.map(drop)?)).await;
+    process
 }
 
 fn configuration(front: SocketAddr, upstreams: &[Upstream]) -> String {

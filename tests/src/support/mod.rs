@@ -18,6 +18,7 @@ pub mod haproxy;
 pub mod mariadb;
 pub mod redis;
 
+pub mod authority;
 pub mod http;
 pub mod journal;
 pub mod metrics;
@@ -32,7 +33,7 @@ pub mod program;
 pub mod scratch;
 pub mod watchdog;
 
-pub use cluster::{Cluster, ClusterOptions};
+pub use cluster::{Cluster, ClusterOptions, Detour, Link};
 pub use journal::Journal;
 pub use scenario::Backend;
 pub use wait::{eventually, eventually_within};

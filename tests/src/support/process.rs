@@ -1,5 +1,6 @@
 //! One program, owned by the test that started it.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -162,19 +163,31 @@ impl fmt::Debug for Process {
     }
 }
 
+/// The same command, started through another program, such as `nsenter --net=..`; without any, as it was.
+pub fn through(launcher: &[OsString], command: Command) -> Command {
+    match launcher.split_first() {
+        Some((program, arguments)) => within(program, arguments, &command),
+        None => command,
+    }
+}
+
 fn gated(command: &Command) -> Command {
-    let mut gated = Command::new("sh");
-    gated.args(["-c", GATE, "sh"]).arg(command.get_program()).args(command.get_args());
+    within("sh", &["-c", GATE, "sh"], command)
+}
+
+fn within(program: impl AsRef<OsStr>, arguments: &[impl AsRef<OsStr>], command: &Command) -> Command {
+    let mut outer = Command::new(program);
+    outer.args(arguments).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => gated.env(name, value),
-            None => gated.env_remove(name),
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
         };
     }
     if let Some(directory) = command.get_current_dir() {
-        gated.current_dir(directory);
+        outer.current_dir(directory);
     }
-    gated
+    outer
 }
 
 fn status(child: &mut Child) -> Option<ExitStatus> {

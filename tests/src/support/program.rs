@@ -42,7 +42,7 @@ fn build() {
     // The whole workspace, so that the features of shared dependencies are those of `make build` and nothing is built twice.
     let mut command = Command::new(cargo);
     command.args(["build", "--locked", "--quiet", "--workspace", "--bins", "--target-dir"]).arg(target());
-    if profile().file_name() == Some(OsStr::new("release")) {
+    if is_release() {
         command.arg("--release");
     }
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
@@ -50,15 +50,23 @@ fn build() {
     assert!(output.status.success(), "failed to build:\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn target() -> &'static Path {
+/// Whether the tests, and what they build, are optimised.
+pub fn is_release() -> bool {
+    profile().file_name() == Some(OsStr::new("release"))
+}
+
+/// The target directory of cargo.
+pub fn target() -> &'static Path {
     profile().parent().expect("a profile's directory is in the target directory")
 }
 
-/// `target/debug` of `target/debug/deps/scenarios-0123456789abcdef`.
+/// `target/debug` of `target/debug/deps/scenarios-0123456789abcdef`, and of `target/debug/faults`.
 fn profile() -> &'static Path {
     static PROFILE: OnceLock<PathBuf> = OnceLock::new();
     PROFILE.get_or_init(|| {
         let test = env::current_exe().expect("a running program has a path");
-        test.ancestors().nth(2).expect("cargo puts test executables two levels down").to_owned()
+        let directory = test.parent().expect("a program is in a directory");
+        let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+        profile.expect("cargo puts test executables into a directory of the profile").to_owned()
     })
 }

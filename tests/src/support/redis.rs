@@ -1,6 +1,7 @@
 //! Real Redis: one shared by the tests of a process, with a prefix for each test's keys, and private ones for tests that break it.
 
 use std::env;
+use std::fs;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -75,6 +76,13 @@ impl Redis {
     /// SIGKILL. The append-only file keeps what was acknowledged.
     pub fn kill(&self) {
         self.process().kill();
+    }
+
+    /// Removes what it has written, after [`kill`](Self::kill): it will come back empty.
+    pub fn forget(&self) {
+        let files = self.own().directory.join("appendonlydir");
+        fs::remove_dir_all(&files)
+            .unwrap_or_else(|error| panic!("failed to remove {}: {error}", files.display()));
     }
 
     /// Starts it again on the same port and data, after [`kill`](Self::kill).

@@ -1,7 +1,7 @@
 //! `marabunta-server`, the real binary.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use anyhow::ensure;
 
 use super::http;
 use super::port::Port;
-use super::process::Process;
+use super::process::{Process, through};
 use super::program;
 use super::scratch::Scratch;
 
@@ -29,6 +29,12 @@ pub struct Server {
 pub struct Options {
     pub arguments: Vec<OsString>,
     pub environment: Vec<(OsString, OsString)>,
+    /// Another build of it than this one.
+    pub program: Option<PathBuf>,
+    /// A program and its arguments through which it is started.
+    pub launcher: Vec<OsString>,
+    /// The address of this host at which it listens, without TLS; loopback unless set.
+    pub listen: Option<Ipv4Addr>,
 }
 
 impl Server {
@@ -46,12 +52,17 @@ impl Server {
         Self { process, options, grpc, http, directory }
     }
 
-    /// Starts it again on the same ports, data and options, once it has ended.
+    /// Starts it again on the same ports, data and options, once it has ended, and waits until it is ready.
     pub async fn restart(&self) {
+        self.relaunch();
+        self.until_ready().await;
+    }
+
+    /// As [`restart`](Self::restart), without waiting.
+    pub fn relaunch(&self) {
         assert!(self.process().exited().is_some(), "the server is still running");
         let process = spawn(&self.options, &self.grpc, &self.http, &self.directory);
         *self.process() = process;
-        self.until_ready().await;
     }
 
     pub async fn until_ready(&self) {
@@ -73,11 +84,11 @@ impl Server {
     }
 
     pub fn grpc(&self) -> SocketAddr {
-        self.grpc.address()
+        self.reached(&self.grpc)
     }
 
     pub fn http(&self) -> SocketAddr {
-        self.http.address()
+        self.reached(&self.http)
     }
 
     /// Where an embedded server without `--data` keeps its data.
@@ -125,6 +136,10 @@ impl Server {
         assert_eq!(self.exit().await, 0, "a server that is told to stop exits with 0");
     }
 
+    fn reached(&self, port: &Port) -> SocketAddr {
+        self.options.listen.map_or(port.address(), |ip| (ip, port.number()).into())
+    }
+
     fn process(&self) -> MutexGuard<'_, Process> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,7 +156,12 @@ pub(super) async fn exit(process: &Mutex<Process>) -> i32 {
 
 /// A command without the variables that the person who runs the tests may have set for real use.
 pub(super) fn clean(program: &str) -> Command {
-    let mut command = Command::new(program::built(program));
+    clean_at(program::built(program))
+}
+
+/// The same for any program.
+pub(super) fn clean_at(program: PathBuf) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"MARABUNTA_") {
             command.env_remove(name);
@@ -151,16 +171,22 @@ pub(super) fn clean(program: &str) -> Command {
 }
 
 fn spawn(options: &Options, grpc: &Port, http: &Port, directory: &Scratch) -> Process {
-    let mut command = clean("marabunta-server");
+    let program = options.program.clone().unwrap_or_else(|| program::built("marabunta-server"));
+    let mut command = clean_at(program);
     let says = |flag: &str| options.arguments.iter().any(|argument| argument == flag);
     for (flag, port) in [("--grpc", grpc), ("--http", http)] {
         if !says(flag) {
-            command.arg(flag).arg(port.address().to_string());
+            let ip = options.listen.unwrap_or(Ipv4Addr::LOCALHOST);
+            command.arg(flag).arg(format!("{ip}:{}", port.number()));
         }
+    }
+    if options.listen.is_some() {
+        command.arg("--insecure");
     }
     if !says("--data") && !says("--mysql") {
         command.arg("--data").arg(directory.join("data"));
     }
     command.args(&options.arguments).envs(options.environment.iter().cloned()).current_dir(directory.path());
+    let command = through(&options.launcher, command);
     Process::service("marabunta-server", &command, &directory.join("log"))
 }

@@ -2,7 +2,7 @@
 //!
 //! A parent-death signal would not do: the kernel sends it when the *thread* that started the program ends, and tests are threads. So a
 //! small shell process, one per test process, reads a pipe whose other end only the test process has. When the pipe closes it kills what
-//! it was told to hold and removes [`root`]. Statics (the shared MariaDB and Redis) are never dropped, so this is also how they end.
+//! it was told to hold and removes [`root`], what is mounted below it, and the network namespaces that have its name. Statics (the shared MariaDB and Redis) are never dropped, so this is also how they end.
 
 use std::env;
 use std::fs;

@@ -9,10 +9,11 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Resource, Rlimit, prlimit};
 
-use super::channel::{Channel, wait_for};
-use super::frame::{Ask, Start, Word};
+use super::channel::Channel;
+use super::frame::Start;
 use super::pipes::Pipes;
 use super::tree::Tree;
+use super::words::Words;
 use crate::exec::account::Account;
 use crate::exec::command::Command;
 use crate::exec::exit::{Ending, Exit};
@@ -109,15 +110,13 @@ impl<'a> Attempt<'a> {
     ///    then everything that is left is killed. A command that means to leave a daemon behind must hand it to the
     ///    host's service manager.
     ///
-    /// Returns when nothing of it is left; the output may wait still.
-    pub fn serve(&mut self, channel: &mut Channel, mut children: &UnixStream) -> Ending {
+    /// A daemon that does not listen, or is gone, delays nothing of this. Only where none can ever come again all is killed: the next one
+    /// would not know of it.
+    ///
+    /// Returns when nothing of it is left and all that it said is among the words.
+    pub fn serve(mut self, words: &mut Words, channel: &mut Channel, mut children: &UnixStream) -> Exit {
         loop {
-            while let Some(ask) = channel.hear() {
-                if matches!(ask, Ask::Cancel(_)) && matches!(self.phase, Phase::Running) {
-                    self.stop(Ending::Cancelled);
-                }
-            }
-            if channel.is_closed() && !matches!(self.phase, Phase::Killing { .. } | Phase::Draining(_)) {
+            if channel.is_deserted() && !matches!(self.phase, Phase::Killing { .. } | Phase::Draining(_)) {
                 self.stopped = Some(Ending::Cancelled);
                 self.phase = killing();
             }
@@ -125,18 +124,23 @@ impl<'a> Attempt<'a> {
             self.pipes.serve(now);
             if self.advance(now) {
                 self.pipes.close();
-                return self.ending();
+                return self.finish(words);
             }
-            self.hand_on(channel, now);
+            while self.pipes.output.due(now).is_some_and(|due| due <= now)
+                && let Some(piece) = self.pipes.output.next_piece(now)
+            {
+                words.push(piece.into());
+            }
+            if words.exchange(channel) && matches!(self.phase, Phase::Running) {
+                self.stop(Ending::Cancelled);
+            }
             self.wait(channel, children);
             // One byte per child that ended, or several: only that there were some counts.
             while io::Read::read(&mut children, &mut [0; 64]).is_ok_and(|count| count == 64) {}
         }
     }
 
-    /// Hands over the rest of the output and the end. Here alone the daemon is waited for, as long as it is there: before, a daemon
-    /// that does not listen delays neither the command nor time-out nor cancellation.
-    pub fn finish(mut self, channel: &mut Channel, ending: Ending) {
+    fn finish(mut self, words: &mut Words) -> Exit {
         let out_of_memory = self.tree.settle().unwrap_or_else(|error| {
             self.notes.push(format!("its cgroup cannot be used again: {error}"));
             false
@@ -149,7 +153,7 @@ impl<'a> Attempt<'a> {
             self.notes.push("the kernel killed a process for the memory limit".into());
         }
         let exit = Exit {
-            ending,
+            ending: self.ending(),
             elapsed: self.started.elapsed(),
             output_bytes: self.pipes.output.total(),
             truncated: self.pipes.output.is_truncated(),
@@ -158,12 +162,8 @@ impl<'a> Attempt<'a> {
             survivors: self.survivors,
         };
         let notes = self.notes.into_iter().map(Piece::Note);
-        for piece in self.pipes.output.into_rest().chain(notes) {
-            channel.settle();
-            channel.say(piece.into());
-        }
-        channel.settle();
-        channel.say(Word::End(exit.into()));
+        self.pipes.output.into_rest().chain(notes).for_each(|piece| words.push(piece.into()));
+        exit
     }
 
     /// Looks who has ended and goes on to the next phase if it is time; true after the last.
@@ -209,16 +209,6 @@ impl<'a> Attempt<'a> {
         self.phase = Phase::Draining(now + DRAIN);
     }
 
-    /// Passes a piece on if one is due and the daemon has taken the last.
-    fn hand_on(&mut self, channel: &mut Channel, now: Instant) {
-        channel.flush();
-        let output = &mut self.pipes.output;
-        while channel.is_ready() && output.due(now).is_some_and(|due| due <= now) {
-            let Some(piece) = output.next_piece(now) else { return };
-            channel.say(piece.into());
-        }
-    }
-
     fn wait(&self, channel: &Channel, children: &UnixStream) {
         let phase = match self.phase {
             Phase::Running => self.timeout,
@@ -226,14 +216,11 @@ impl<'a> Attempt<'a> {
             Phase::Killing { round, .. } => Some(round),
         };
         let now = Instant::now();
-        let output = self.pipes.output.due(now).filter(|_| channel.is_ready());
+        let output = self.pipes.output.due(now);
         let patience = phase.into_iter().chain(output).min().map(|at| at.saturating_duration_since(now));
         let mut fds = vec![PollFd::new(children, PollFlags::IN)];
-        if !channel.is_closed() {
-            fds.push(PollFd::new(channel, channel.interest()));
-        }
         fds.extend(self.pipes.interest());
-        wait_for(&mut fds, patience);
+        channel.wait_for(&mut fds, patience);
     }
 
     fn ending(&mut self) -> Ending {

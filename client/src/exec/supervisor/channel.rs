@@ -1,14 +1,17 @@
-//! The supervisor's end of the socket to the daemon.
+//! The supervisor's end of the socket to the daemon: at first to the one that started it, then to whichever came last to its door.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::door::Door;
 use super::frame::{self, Ask, Request, Word};
+
+/// How often it is looked whether a daemon can still come.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) struct Channel {
     socket: UnixStream,
@@ -16,6 +19,8 @@ pub(super) struct Channel {
     /// What is being said: one word, so that what waits for a slow daemon waits where it is counted.
     saying: Bytes,
     closed: bool,
+    /// `None` if there is none: then nobody comes after the daemon that started it.
+    door: Option<Door>,
 }
 
 impl Channel {
@@ -24,7 +29,31 @@ impl Channel {
     pub fn new(socket: UnixStream) -> io::Result<Self> {
         socket.peer_addr()?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, heard: BytesMut::new(), saying: Bytes::new(), closed: false })
+        Ok(Self { socket, heard: BytesMut::new(), saying: Bytes::new(), closed: false, door: None })
+    }
+
+    /// Lets others come after the daemon that is there.
+    pub fn set_door(&mut self, door: Door) {
+        self.door = Some(door);
+    }
+
+    /// A daemon that has come, to be [admitted](Self::admit) once what the one before it has said is heard. That one is dead, whether or not it
+    /// has been noticed: both have held the lock on the worker's spool.
+    pub fn newcomer(&self) -> Option<UnixStream> {
+        let newcomer = self.door.as_ref()?.newcomer()?;
+        match newcomer.set_nonblocking(true) {
+            Ok(()) => Some(newcomer),
+            Err(error) => {
+                super::complain(format_args!("cannot listen to a daemon: {error}"));
+                None
+            }
+        }
+    }
+
+    /// From now on it is this daemon that is heard and spoken to.
+    pub fn admit(&mut self, newcomer: UnixStream) {
+        (self.socket, self.closed) = (newcomer, false);
+        (self.heard, self.saying) = (BytesMut::new(), Bytes::new());
     }
 
     /// The next word of the daemon; `None` when it is gone, or has said nothing for so long.
@@ -43,6 +72,18 @@ impl Channel {
         }
     }
 
+    /// Until somebody comes, or one of these is ready, or so long.
+    pub fn wait_for<'a>(&'a self, fds: &mut Vec<PollFd<'a>>, patience: Option<Duration>) {
+        fds.extend(self.door.iter().map(|door| PollFd::new(door, PollFlags::IN)));
+        let patience = if self.closed {
+            Some(patience.map_or(LOOK, |patience| patience.min(LOOK)))
+        } else {
+            fds.push(PollFd::new(&self.socket, self.interest()));
+            patience
+        };
+        wait_for(fds, patience);
+    }
+
     /// What the daemon has said, without waiting. One that makes no sense is as good as gone.
     pub fn hear(&mut self) -> Option<Ask> {
         while !self.closed {
@@ -53,7 +94,7 @@ impl Channel {
                 Ok(None) if self.receive() => {}
                 Ok(None) => return None,
                 Err(error) => {
-                    eprintln!("cannot make out what the worker says: {error}");
+                    super::complain(format_args!("cannot make out what the worker says: {error}"));
                     self.closed = true;
                 }
             }
@@ -84,10 +125,21 @@ impl Channel {
         self.closed
     }
 
-    /// Says a word, if need be piece by piece in calls of [`flush`](Self::flush).
-    pub fn say(&mut self, word: Word) {
+    /// Whether the daemon is gone, also if it has said something before that was not heard yet.
+    pub fn was_left(&mut self) -> bool {
+        while !self.closed && self.receive() {}
+        self.closed
+    }
+
+    /// Whether the daemon is gone and no other can come.
+    pub fn is_deserted(&self) -> bool {
+        self.closed && !self.door.as_ref().is_some_and(Door::can_be_found)
+    }
+
+    /// Says an encoded word, if need be piece by piece in calls of [`flush`](Self::flush).
+    pub fn say(&mut self, word: Bytes) {
         debug_assert!(self.is_ready());
-        self.saying = word.into();
+        self.saying = word;
         self.flush();
     }
 
@@ -105,41 +157,25 @@ impl Channel {
         }
     }
 
-    /// Waits until the last word has left; what the daemon says meanwhile is kept.
-    pub fn settle(&mut self) {
-        self.flush();
-        while !self.is_ready() {
-            wait_for(&mut [PollFd::new(&self.socket, PollFlags::OUT)], None);
-            self.flush();
-        }
-    }
-
     /// Says that no more is served.
     pub fn retire(mut self) {
-        self.settle();
-        self.say(Word::Retired(true));
-        self.settle();
+        // Nothing else waits here when it is idle, and a word so short is sent at once.
+        self.say(Word::Retired(true).into());
     }
 
-    pub fn interest(&self) -> PollFlags {
+    fn interest(&self) -> PollFlags {
         if self.is_ready() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT }
     }
 }
 
-impl AsFd for Channel {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
 /// Until one of them is ready, or so long; for ever if `None`. A signal ends it too.
-pub(super) fn wait_for(fds: &mut [PollFd<'_>], patience: Option<Duration>) {
+fn wait_for(fds: &mut [PollFd<'_>], patience: Option<Duration>) {
     // No deadline here is a year away; one that were would be looked at again then.
     let patience = patience.map(|patience| patience.min(Duration::from_secs(31_000_000)));
     let patience = patience.map(|patience| patience.try_into().expect("a year fits"));
     match poll(fds, patience.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         // The host is out of memory: whoever waits looks again, and nobody is let go for it.
-        Err(error) => eprintln!("cannot wait for the command: {error}"),
+        Err(error) => super::complain(format_args!("cannot wait for the command: {error}")),
     }
 }

@@ -1,4 +1,5 @@
-//! What daemon and supervisor say to each other: protobuf, each message behind its length, over a pair of Unix sockets.
+//! What daemon and supervisor say to each other: protobuf, each message behind its length, over a Unix socket. Fields and words that one
+//! side does not know are passed over: a supervisor may be of an older version than the daemon that adopts it.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -19,18 +20,24 @@ const LARGEST: usize = 64 << 20;
 /// From the daemon.
 #[derive(Clone, PartialEq, Message)]
 pub struct Request {
-    #[prost(oneof = "Ask", tags = "1, 2")]
+    #[prost(oneof = "Ask", tags = "1, 2, 3, 4")]
     pub ask: Option<Ask>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Ask {
-    /// Once the supervisor is idle: at first, and after each [`Word::End`].
+    /// Once the supervisor is idle: at first, and once the [`Word::End`] of the last attempt was taken.
     #[prost(message, tag = "1")]
     Start(Start),
     /// Stops what was started; nothing happens if it has ended.
     #[prost(bool, tag = "2")]
     Cancel(bool),
+    /// So many words of the attempt, from the first on, are where they outlive the daemon. The supervisor need not keep them.
+    #[prost(uint64, tag = "3")]
+    Taken(u64),
+    /// Replaces [`Start::ticket`].
+    #[prost(bytes = "bytes", tag = "4")]
+    Ticket(Bytes),
 }
 
 /// A [`Command`] that has been checked.
@@ -58,15 +65,20 @@ pub struct Start {
     /// Microseconds.
     #[prost(uint64, tag = "9")]
     kill_grace: u64,
+    /// What a daemon that adopts the attempt has to know of it; nothing to the supervisor.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub ticket: Bytes,
 }
 
 /// From the supervisor.
 #[derive(Clone, PartialEq, Message)]
 pub struct Reply {
-    #[prost(oneof = "Word", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Word", tags = "1, 2, 3, 4, 5, 6")]
     pub word: Option<Word>,
 }
 
+/// The first four are the words of an attempt. They are numbered from 0 in the order in which they are said, kept until they are taken, and
+/// said again to a daemon that adopts it.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Word {
     #[prost(bytes = "bytes", tag = "1")]
@@ -81,6 +93,20 @@ pub enum Word {
     /// It has been idle for long and ends. A start that was sent meanwhile is not carried out.
     #[prost(bool, tag = "5")]
     Retired(bool),
+    /// To a daemon that has come for the attempt, before anything else.
+    #[prost(message, tag = "6")]
+    Serving(Serving),
+}
+
+/// An attempt that is under way, or whose end nobody has taken.
+#[derive(Clone, PartialEq, Message)]
+pub struct Serving {
+    /// The latest.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub ticket: Bytes,
+    /// The number of the word that comes next.
+    #[prost(uint64, tag = "2")]
+    pub first: u64,
 }
 
 /// An [`Exit`].
@@ -141,7 +167,8 @@ pub fn decode<M: Message + Default>(buffer: &mut BytesMut) -> io::Result<Option<
     M::decode(message).map(Some).map_err(invalid)
 }
 
-fn length(buffer: &BytesMut) -> io::Result<Option<(usize, usize)>> {
+/// The bytes of the message that the buffer begins with and of the header before it; `None` while the header is not whole.
+pub fn length(buffer: &[u8]) -> io::Result<Option<(usize, usize)>> {
     let mut rest = &buffer[..buffer.len().min(10)];
     let before = rest.len();
     match prost::decode_length_delimiter(&mut rest) {
@@ -180,6 +207,7 @@ impl From<Command> for Start {
             output: command.limits.output,
             memory: command.limits.memory,
             kill_grace: micros(command.limits.kill_grace),
+            ticket: Bytes::new(),
         }
     }
 }

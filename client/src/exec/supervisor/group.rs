@@ -97,17 +97,20 @@ impl Drop for Group {
     fn drop(&mut self) {
         let left = if self.inside { cgroup::enter(&self.origin) } else { Ok(()) };
         if let Err(error) = left.and_then(|()| self.own.remove()) {
-            eprintln!(
+            super::complain(format_args!(
                 "the cgroup {} stays until the worker's next start: {error}",
                 self.own.path().display()
-            );
+            ));
         }
         // Only the last one can.
         if let Some(worker) = self.own.path().parent()
             && let Err(error) = fs::remove_dir(worker)
             && !matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::NotFound)
         {
-            eprintln!("the cgroup {} stays until the worker's next start: {error}", worker.display());
+            super::complain(format_args!(
+                "the cgroup {} stays until the worker's next start: {error}",
+                worker.display()
+            ));
         }
     }
 }

@@ -70,7 +70,9 @@ impl Tree {
         if let Some(group) = &mut self.group
             && let Err(error) = group.kill()
         {
-            eprintln!("cannot kill the cgroup of an attempt at once, but process by process: {error}");
+            super::complain(format_args!(
+                "cannot kill the cgroup of an attempt at once, but process by process: {error}"
+            ));
         }
         let all = self.everybody();
         all.iter().for_each(|process| process.signal(Signal::KILL));

@@ -170,6 +170,29 @@ fn draining_takes_nothing_more_but_adopts_what_it_runs() {
 }
 
 #[test]
+fn what_outlived_the_daemon_is_held_as_it_was_left() {
+    use super::Stop::{Abandon, Cancel, Drain};
+    // What it was told to do, whether it is named in Hello, and what becomes of it when its run is given again.
+    for (stop, held, relet) in [
+        (None, true, true),
+        (Some(Cancel), true, false),
+        (Some(Drain), true, false),
+        (Some(Abandon), false, false),
+    ] {
+        let mut attempts = attempts(1);
+        attempts.adopt(Key(7), "a".into(), lease("a/1"), stop);
+        assert_eq!((attempts.busy(), attempts.free()), (1, 2), "{stop:?}");
+        assert_eq!(attempts.holding().contains(&lease("a/1")), held, "{stop:?}");
+        let actions = attempts.assign(given("a/2"));
+        if relet {
+            assert_eq!(actions, [Relet { key: Key(7), lease: lease("a/2") }, Accept(lease("a/2"))]);
+        } else {
+            assert_eq!(actions, [open(8, "a/2"), Accept(lease("a/2"))], "{stop:?}: it waits for the old one");
+        }
+    }
+}
+
+#[test]
 fn trouble_with_the_spool_and_too_many_open_verdicts_stop_the_credit() {
     let mut attempts = attempts(1);
     attempts.set_trouble(true);

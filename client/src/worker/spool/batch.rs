@@ -7,8 +7,8 @@ use prost::Message as _;
 use tokio::time::Instant;
 
 use super::{
+    frames::Frames,
     ledger::{Attempt, GROUP, Ledger, Pending},
-    log::Log,
     record::{Body, End, Record},
 };
 use crate::worker::{
@@ -126,6 +126,7 @@ impl Ledger {
                 (attempt.deferred, attempt.backoff) = (None, Backoff::default());
                 let settled: Vec<Pending> =
                     attempt.messages.drain(..count.min(attempt.messages.len())).collect();
+                attempt.tell();
                 let done = attempt.orphan && attempt.messages.is_empty() && attempt.end.is_none();
                 settled.iter().for_each(|pending| self.drop_message(pending));
                 if done {
@@ -181,7 +182,7 @@ fn defer(attempt: &mut Attempt, now: Instant) {
 }
 
 /// The messages at the front of an attempt that fit, always one record at least; how many records they are, and their bytes.
-fn take_messages(log: &Log, attempt: &Attempt, room: usize) -> (MessageBatch, usize, usize) {
+fn take_messages(log: &Frames, attempt: &Attempt, room: usize) -> (MessageBatch, usize, usize) {
     let (mut taken, mut bytes) = (0, 0);
     let mut batch = MessageBatch::default();
     for pending in &attempt.messages {
@@ -189,6 +190,12 @@ fn take_messages(log: &Log, attempt: &Attempt, room: usize) -> (MessageBatch, us
             break;
         }
         match read(log, pending).map(|record| record.body) {
+            // Numbers must follow each other within a batch: what comes after a gap goes into the next.
+            Ok(Some(Body::Messages(next)))
+                if !batch.messages.is_empty() && next.first != batch.first + batch.messages.len() as u64 =>
+            {
+                break;
+            }
             Ok(Some(Body::Messages(next))) => {
                 if batch.messages.is_empty() {
                     batch.first = next.first;
@@ -196,7 +203,6 @@ fn take_messages(log: &Log, attempt: &Attempt, room: usize) -> (MessageBatch, us
                 bytes += next.messages.iter().map(|message| message.data.len() + 16).sum::<usize>();
                 batch.messages.extend(next.messages);
             }
-            // Numbers must follow each other within a batch: what comes after the gap goes into the next.
             _ if batch.messages.is_empty() => {
                 tracing::error!(run = attempt.run, "messages cannot be read back from the spool")
             }
@@ -207,7 +213,7 @@ fn take_messages(log: &Log, attempt: &Attempt, room: usize) -> (MessageBatch, us
     (batch, taken, bytes)
 }
 
-fn read(log: &Log, pending: &Pending) -> io::Result<Record> {
+fn read(log: &Frames, pending: &Pending) -> io::Result<Record> {
     let record = match pending {
         Pending::Disk(place) => Record::decode(log.read(*place)?.as_slice()),
         Pending::Memory(body) => Record::decode(body.clone()),

@@ -1,7 +1,7 @@
 //! Whose messages and ends wait for a verdict, and where they are.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     path::Path,
 };
@@ -9,10 +9,11 @@ use std::{
 use bytes::Bytes;
 use marabunta_proto::v1::{AttemptEnd, Message, MessageBatch};
 use prost::Message as _;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
-    log::{Location, Log, LogError},
+    frames::Frames,
+    log::{Location, LogError},
     record::{Body, End, Record},
 };
 use crate::worker::{
@@ -44,8 +45,15 @@ pub enum Entry {
         key: Key,
         lease: Lease,
     },
+    /// How many words of this attempt, its messages and its end, are where they outlive the daemon is to be told here from now on.
+    Follow {
+        key: Key,
+        taken: watch::Sender<u64>,
+    },
     Message {
         key: Key,
+        /// If whoever says it counts: one with a number that was written already is dropped.
+        number: Option<u64>,
         message: Message,
     },
     End {
@@ -73,6 +81,9 @@ pub(super) struct Attempt {
     pub(super) next: u64,
     pub(super) messages: VecDeque<Pending>,
     pub(super) end: Option<Pending>,
+    taken: Option<watch::Sender<u64>>,
+    /// The number of the first message that is in memory, as the disk took none.
+    in_memory: Option<u64>,
     pub(super) relets: Vec<Location>,
     /// Something of it was written to the log.
     pub(super) on_disk: bool,
@@ -96,7 +107,7 @@ pub(super) enum Pending {
 /// All that waits for a verdict. Its methods block on the disk.
 #[derive(Debug)]
 pub struct Ledger {
-    pub(super) log: Log,
+    pub(super) log: Frames,
     quota: u64,
     pub(super) attempts: BTreeMap<Key, Attempt>,
     /// Where the next batch begins, so that every attempt has its turn.
@@ -110,12 +121,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the spool in `directory`, which may grow to `quota` bytes (ends may exceed it a little). Returns the ends it found, and
+    /// Opens the spool in `directory`, or in memory without one, which may grow to `quota` bytes (ends may exceed it a little). Returns the ends it found, and
     /// the first key that is free.
-    pub fn open(directory: &Path, quota: u64) -> Result<(Self, Vec<Restored>, Key), LogError> {
+    pub fn open(directory: Option<&Path>, quota: u64) -> Result<(Self, Vec<Restored>, Key), LogError> {
         let mut attempts: BTreeMap<Key, Attempt> = BTreeMap::new();
         let (mut next, mut dead) = (1, Vec::new());
-        let log = Log::open(directory, |place, body| {
+        let log = Frames::open(directory, |place, body| {
             let Some(record) = Record::read(body) else { return dead.push(place) };
             next = next.max(record.key + 1);
             replay(&mut attempts, &mut dead, place, record);
@@ -139,10 +150,22 @@ impl Ledger {
         Ok((ledger, restored, Key(next)))
     }
 
+    /// Takes back an attempt that outlived the daemon; `first` is the number of the first of its messages that was not taken. False if its
+    /// end is here already.
+    pub fn adopt(&mut self, key: Key, run: String, lease: Lease, first: u64) -> bool {
+        let attempt = self.attempts.entry(key).or_default();
+        if attempt.end.is_some() {
+            return false;
+        }
+        (attempt.run, attempt.lease, attempt.orphan) = (run, lease, false);
+        attempt.next = attempt.next.max(first);
+        true
+    }
+
     /// Takes entries in order. Once it returns, ends among them are on disk, unless there is trouble.
     pub fn write(&mut self, entries: Vec<Entry>) {
         let mut entries = entries.into_iter().peekable();
-        let mut ends = false;
+        let (mut ends, mut told) = (false, BTreeSet::new());
         while let Some(entry) = entries.next() {
             match entry {
                 Entry::Open { key, run, lease } => {
@@ -150,29 +173,47 @@ impl Ledger {
                 }
                 Entry::Relet { key, lease } => self.relet(key, lease),
                 Entry::Forget { key } => self.forget(key),
+                Entry::Follow { key, taken } => match self.attempts.get_mut(&key) {
+                    Some(attempt) => {
+                        attempt.taken = Some(taken);
+                        told.insert(key);
+                    }
+                    None => drop(taken.send(u64::MAX)),
+                },
                 Entry::End { key, end } => {
                     self.end(key, *end);
                     ends = true;
+                    told.insert(key);
                 }
-                Entry::Message { key, message } => {
+                Entry::Message { key, number, message } => {
                     let mut size = message.data.len();
                     let mut group = vec![message];
                     while size < GROUP
-                        && let Some(Entry::Message { message, .. }) = entries.next_if(
-                            |next| matches!(next, Entry::Message { key: other, .. } if *other == key),
-                        )
+                        && let Some(Entry::Message { message, .. }) = entries.next_if(|next| {
+                            let after = number.map(|number| number + group.len() as u64);
+                            matches!(next, Entry::Message { key: other, number, .. } if *other == key && *number == after)
+                        })
                     {
                         size += message.data.len();
                         group.push(message);
                     }
-                    self.messages(key, group, size);
+                    self.messages(key, number, group, size);
+                    told.insert(key);
                 }
             }
         }
-        if ends && let Err(error) = self.log.sync() {
-            self.fail(&error);
-        }
         self.judge_space();
+        if ends && let Err(error) = self.log.sync() {
+            return self.fail(&error);
+        }
+        for key in told {
+            self.attempts.get_mut(&key).into_iter().for_each(Attempt::tell);
+        }
+    }
+
+    /// True if its methods wait for a disk.
+    pub fn blocks(&self) -> bool {
+        self.log.blocks()
     }
 
     /// Why results cannot be kept safely, if so.
@@ -213,15 +254,23 @@ impl Ledger {
         self.sweep();
     }
 
-    fn messages(&mut self, key: Key, mut group: Vec<Message>, size: usize) {
+    fn messages(&mut self, key: Key, number: Option<u64>, mut group: Vec<Message>, size: usize) {
         // After the end nothing counts: a handler may have left a task behind.
         let Some(attempt) =
-            self.attempts.get(&key).filter(|attempt| attempt.end.is_none() && !attempt.orphan)
+            self.attempts.get_mut(&key).filter(|attempt| attempt.end.is_none() && !attempt.orphan)
         else {
             return;
         };
-        let (first, lease) = (attempt.next, attempt.lease.0.clone());
-        let count = group.len() as u64;
+        let known = attempt.next.saturating_sub(number.unwrap_or(attempt.next));
+        group.drain(..group.len().min(usize::try_from(known).unwrap_or(usize::MAX)));
+        if group.is_empty() {
+            return;
+        }
+        let first = attempt.next.max(number.unwrap_or(0));
+        // What is between was lost with a daemon that died.
+        attempt.lossy |= first > attempt.next;
+        attempt.next = first + group.len() as u64;
+        let lease = attempt.lease.0.clone();
         if self.records >= RECORDS {
             return self.leave_out(key);
         }
@@ -245,8 +294,10 @@ impl Ledger {
             }
         };
         let attempt = self.attempts.get_mut(&key).expect("it was just found");
-        attempt.on_disk |= matches!(pending, Pending::Disk(_));
-        attempt.next += count;
+        match pending {
+            Pending::Disk(_) => attempt.on_disk = true,
+            Pending::Memory(_) => attempt.in_memory = attempt.in_memory.or(Some(first)),
+        }
         attempt.messages.push_back(pending);
         self.records += 1;
     }
@@ -294,6 +345,10 @@ impl Ledger {
 
     pub(super) fn forget(&mut self, key: Key) {
         let Some(attempt) = self.attempts.remove(&key) else { return };
+        // Nobody wants any more of it.
+        if let Some(taken) = &attempt.taken {
+            taken.send_replace(u64::MAX);
+        }
         attempt.messages.iter().for_each(|pending| self.drop_message(pending));
         attempt.end.iter().for_each(|pending| self.drop_pending(pending));
         attempt.relets.iter().for_each(|&place| self.log.release(place));
@@ -356,6 +411,29 @@ impl Ledger {
             );
         }
         self.full = full;
+    }
+}
+
+impl Attempt {
+    /// Tells how many of its words, from the first on, do not depend on this process: they are on disk or with the server, or left out.
+    pub(super) fn tell(&mut self) {
+        let Some(taken) = &self.taken else { return };
+        if self.in_memory.is_some() {
+            self.in_memory = self.messages.iter().find_map(Pending::first_in_memory);
+        }
+        let on_disk = |pending: &Pending| matches!(pending, Pending::Disk(_));
+        let end = self.end.as_ref().is_some_and(on_disk);
+        taken.send_replace(self.in_memory.unwrap_or(self.next + u64::from(end)));
+    }
+}
+
+impl Pending {
+    fn first_in_memory(&self) -> Option<u64> {
+        let Self::Memory(body) = self else { return None };
+        match Record::decode(body.clone()).ok()?.body {
+            Some(Body::Messages(batch)) => Some(batch.first),
+            _ => None,
+        }
     }
 }
 

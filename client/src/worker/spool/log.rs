@@ -31,9 +31,9 @@ pub enum LogError {
 /// Where a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
-    segment: u64,
-    offset: u64,
-    length: u32,
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    pub(super) length: u32,
 }
 
 #[derive(Debug)]

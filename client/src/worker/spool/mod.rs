@@ -8,10 +8,12 @@
 //!
 //! - An end that was reported is on disk first, so a daemon that is killed and started again reports it instead of executing again.
 //! - Everything in the log may be reported twice: the server records it once. So a lost note of what was settled costs nothing.
+//! - A worker that may forget when it ends keeps all of it in memory, within the same bounds.
 //! - Disk and memory are bounded. When the disk is full or fails, the ledger says so ([`Ledger::trouble`]), the worker takes no more
 //!   work, results stay in memory, messages up to a bound; what goes over it is left out and the attempt marked as truncated.
 
 mod batch;
+mod frames;
 mod ledger;
 mod log;
 mod record;

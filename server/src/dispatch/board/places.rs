@@ -41,6 +41,17 @@ impl Places {
         self.own_ready.insert(worker.clone());
     }
 
+    /// All that a worker could take from may have work.
+    pub fn again(&mut self, worker: &Name) {
+        let Some(matching) = self.matching.get(worker) else { return };
+        self.own_ready.insert(worker.clone());
+        for selector in matching {
+            if let Some(any) = self.any.get_mut(selector) {
+                any.ready = true;
+            }
+        }
+    }
+
     /// A worker has gone.
     pub fn remove(&mut self, worker: &Name) {
         for selector in self.matching.remove(worker).unwrap_or_default() {

@@ -72,7 +72,8 @@ impl Game {
                 let count = if claim.place == *place { claim.max.min(*there) } else { 0 };
                 *there -= count;
                 let deliveries = (0..count).map(|_| self.delivery(place)).collect();
-                let claimed = Claimed { deliveries, more: claim.place == *place && *there > 0 };
+                let claimed =
+                    Claimed { deliveries, more: claim.place == *place && *there > 0, unknown: false };
                 if let Some(Brought::Assign { worker, deliveries, .. }) =
                     self.board.claimed(&claim, Some(claimed), self.now)
                 {
@@ -168,13 +169,31 @@ fn a_drained_worker_gets_nothing_until_it_is_given_work_again() {
 }
 
 #[test]
+fn what_came_while_the_queue_did_not_know_the_session_is_looked_at_when_it_does_again() {
+    let mut game = Game::new();
+    let session = game.connect("web-1", "role=web", 5);
+    game.serve(&any("role=web"), &mut 0);
+    for place in [any("role=web"), Place::Worker(name("web-1"))] {
+        game.board.ready(place.clone());
+        let claims = game.board.claims();
+        assert_eq!(claims.iter().map(|claim| &claim.place).collect::<Vec<_>>(), [&place]);
+        let unknown = Claimed { unknown: true, ..Claimed::default() };
+        assert_eq!(game.board.claimed(&claims[0], Some(unknown), game.now), None);
+        assert!(game.board.claims().is_empty());
+    }
+    assert!(game.board.get(&name("web-1"), session).is_some());
+    game.board.reopened(&name("web-1"));
+    assert_eq!(game.serve(&any("role=web"), &mut 3), BTreeMap::from([("web-1".to_owned(), 3)]));
+}
+
+#[test]
 fn what_a_claim_brings_to_a_session_that_has_gone_goes_back() {
     let mut game = Game::new();
     let session = game.connect("web-1", "", 5);
     let claims = game.board.claims();
     game.board.close(&name("web-1"), session);
     let delivery = game.delivery(&claims[0].place);
-    let claimed = Claimed { deliveries: vec![delivery.clone()], more: false };
+    let claimed = Claimed { deliveries: vec![delivery.clone()], more: false, unknown: false };
     let back = Brought::Return { worker: name("web-1"), deliveries: vec![delivery] };
     assert_eq!(game.board.claimed(&claims[0], Some(claimed), game.now), Some(back));
 }
@@ -185,7 +204,11 @@ fn what_is_not_accepted_within_five_seconds_is_taken_off_and_what_is_accepted_st
     let session = game.connect("web-1", "", 2);
     let claims = game.board.claims();
     let deliveries = vec![game.delivery(&claims[0].place), game.delivery(&claims[0].place)];
-    game.board.claimed(&claims[0], Some(Claimed { deliveries: deliveries.clone(), more: false }), game.now);
+    game.board.claimed(
+        &claims[0],
+        Some(Claimed { deliveries: deliveries.clone(), more: false, unknown: false }),
+        game.now,
+    );
     let (_, lease) = game.board.lease(&name("web-1"), deliveries[0].run, deliveries[0].fence).unwrap();
     let started = game.board.said(&name("web-1"), session, &FromWorker::Accepted(vec![lease.clone(), lease]));
     assert_eq!(started.len(), 1, "accepting twice counts once");

@@ -1,17 +1,19 @@
 //! What calls of the queue brought back to the owner.
 
+use std::collections::HashSet;
+
 use marabunta_proto::name::Name;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{ConnectError, Finding, Hello, Link, Owner, Reach, Started, ToWorker};
+use super::{ConnectError, Finding, Hello, Link, Owner, Reach, Started, ToWorker, asked};
 use crate::dispatch::assign::assignments;
 use crate::dispatch::board::Brought;
 use crate::metrics::SessionEnd;
 use crate::queue::{Claim, Claimed, Opened, QueueError, Record, Session, SessionId};
-use crate::run::{Lease, Place};
+use crate::run::{Fence, Lease, Place, RunId};
 
 pub(super) enum Done {
     Opened {
@@ -30,6 +32,12 @@ pub(super) enum Done {
     Claimed {
         claims: Vec<Claim>,
         claimed: Result<Vec<Claimed>, QueueError>,
+    },
+    /// What the queue has given to doubtful sessions, and what was known before.
+    Recalled {
+        sessions: Vec<(Name, SessionId)>,
+        known: HashSet<(RunId, Fence)>,
+        given: Result<Vec<Vec<(RunId, Fence)>>, QueueError>,
     },
     Accepted {
         started: Vec<Started>,
@@ -64,17 +72,17 @@ impl Owner {
             },
             Done::Reopened { session, holding, found } => match found {
                 Ok(found) => {
-                    // Until now whatever it claimed came back empty.
-                    self.board.look_again(&session.worker);
+                    self.state.board.reopened(&session.worker);
                     self.compared(&session.worker, session.id, &holding, found);
                 }
                 Err(error) => Self::failed("open a session again", &error),
             },
             Done::Claimed { claims, claimed } => self.claimed(claims, claimed),
+            Done::Recalled { sessions, known, given } => self.recalled(sessions, &known, given),
             Done::Accepted { started, counted } => self.counted(started, counted),
             Done::Renewed { sessions, alive } => self.renewed(sessions, alive),
             Done::Rivals { sessions, live } => self.rivals(sessions, live),
-            Done::Selectors(Ok(places)) => self.board.sweep(places),
+            Done::Selectors(Ok(places)) => self.state.board.sweep(places),
             Done::Selectors(Err(error)) => Self::failed("list the places that wait", &error),
             Done::Closed { worker, closed } => {
                 if let Err(error) = closed {
@@ -96,13 +104,22 @@ impl Owner {
         let (worker, id) = (session.worker.clone(), session.id);
         let welcome = ToWorker::Welcome { session: id.to_string(), server: session.server.clone() };
         let instance = session.instance.clone();
-        let former =
-            self.board.open(session, hello.labels, hello.credit, draining, &found.adopted, Instant::now());
+        if found.superseded.as_ref().is_some_and(|former| former.instance != instance) {
+            self.swapped(&worker, &instance);
+        }
+        let former = self.state.board.open(
+            session,
+            hello.labels,
+            hello.credit,
+            draining,
+            &found.adopted,
+            Instant::now(),
+        );
         if let Some(former) = former {
             self.part(&former.session, &instance);
         }
         let stop = CancellationToken::new();
-        self.reach.insert(id, Reach { outbox, stop: stop.clone() });
+        self.state.reach.insert(id, Reach { outbox, stop: stop.clone() });
         self.metrics.sessions_opened.inc();
         self.metrics.sessions_connected.inc();
         self.send(&worker, id, welcome);
@@ -132,15 +149,15 @@ impl Owner {
     /// What the queue and the worker hold against each other.
     fn compared(&mut self, worker: &Name, session: SessionId, holding: &[Lease], found: Opened) {
         for missing in found.missing {
-            self.found.push(Finding::Missing { worker: worker.clone(), missing });
+            self.state.found.push(Finding::Missing { worker: worker.clone(), missing });
         }
         for (run, fence) in found.unknown {
-            self.found.push(Finding::Unknown { worker: worker.clone(), run, fence });
+            self.state.found.push(Finding::Unknown { worker: worker.clone(), run, fence });
         }
         let is_stale = |lease: &&Lease| found.stale.contains(&(lease.run, lease.fence));
         let stale: Vec<Lease> = holding.iter().filter(is_stale).cloned().collect();
         if !stale.is_empty() {
-            if let Some(live) = self.board.get(worker, session) {
+            if let Some(live) = self.state.board.get(worker, session) {
                 live.take_off(&stale);
             }
             self.send(worker, session, ToWorker::Abandon(stale));
@@ -152,25 +169,34 @@ impl Owner {
 
     fn cancel(&mut self, worker: &Name, record: &Record) {
         let Some(fence) = record.fence else { return };
-        if let Some((session, lease)) = self.board.lease(worker, record.run, fence) {
+        if let Some((session, lease)) = self.state.board.lease(worker, record.run, fence) {
             self.send(worker, session, ToWorker::Cancel(vec![lease]));
         }
     }
 
     fn claimed(&mut self, claims: Vec<Claim>, claimed: Result<Vec<Claimed>, QueueError>) {
-        self.claiming = false;
+        self.state.claiming = false;
         let mut claimed = match claimed {
-            Ok(claimed) => claimed.into_iter().map(Some).collect(),
+            Ok(claimed) => {
+                let unknown = claims.iter().zip(&claimed).filter(|(_, claimed)| claimed.unknown);
+                let unknown = unknown.map(|(claim, _)| (claim.worker.clone(), claim.session));
+                self.find_rivals(unknown.collect());
+                claimed.into_iter().map(Some).collect()
+            }
             Err(error) => {
                 Self::failed("claim", &error);
-                self.failed.extend(claims.iter().map(|claim| claim.place.clone()));
+                self.state.failed.extend(claims.iter().map(|claim| claim.place.clone()));
+                for claim in &claims {
+                    // It may have been carried out all the same.
+                    self.state.doubtful.push_front((claim.worker.clone(), claim.session));
+                }
                 Vec::new()
             }
         }
         .into_iter();
         let now = Instant::now();
         for claim in claims {
-            match self.board.claimed(&claim, claimed.next().flatten(), now) {
+            match self.state.board.claimed(&claim, claimed.next().flatten(), now) {
                 None => {}
                 Some(Brought::Assign { session, worker, deliveries }) => {
                     let assignments = assignments(&worker, &deliveries);
@@ -182,14 +208,38 @@ impl Owner {
                         run: delivery.run,
                         fence: delivery.fence,
                     });
-                    self.found.extend(back);
+                    self.state.found.extend(back);
                 }
             }
         }
     }
 
+    /// What never came here goes back.
+    fn recalled(
+        &mut self,
+        sessions: Vec<(Name, SessionId)>,
+        known: &HashSet<(RunId, Fence)>,
+        given: Result<Vec<Vec<(RunId, Fence)>>, QueueError>,
+    ) {
+        self.state.claiming = false;
+        match given {
+            Ok(given) => {
+                for ((worker, _), given) in sessions.into_iter().zip(given) {
+                    for (run, fence) in given.into_iter().filter(|one| !known.contains(one)) {
+                        warn!(%worker, %run, "claimed, but the answer never came");
+                        self.state.found.push(Finding::Unaccepted { worker: worker.clone(), run, fence });
+                    }
+                }
+            }
+            Err(error) => {
+                Self::failed("ask what was claimed", &error);
+                self.state.doubtful.extend(sessions);
+            }
+        }
+    }
+
     fn counted(&mut self, started: Vec<Started>, counted: Result<Vec<bool>, QueueError>) {
-        self.accepting = false;
+        self.state.accepting.clear();
         match counted {
             Ok(counted) => {
                 let started =
@@ -202,28 +252,33 @@ impl Owner {
             Err(error) => {
                 // Still in flight and held: the queue learns it when the session is opened again, or by the result.
                 Self::failed("record what was accepted", &error);
-                self.accepted.splice(0..0, started);
+                self.state.accepted.splice(0..0, started);
             }
         }
     }
 
     fn renewed(&mut self, sessions: Vec<(Name, SessionId)>, alive: Result<Vec<bool>, QueueError>) {
-        self.renewing = false;
+        self.state.renewing = false;
         match alive {
             Ok(alive) => {
                 let lost = sessions.into_iter().zip(alive).filter_map(|(key, alive)| (!alive).then_some(key));
-                let lost: Vec<_> = lost.collect();
-                if lost.is_empty() {
-                    return;
-                }
-                let queue = self.queue.clone();
-                self.jobs.push(Box::pin(async move {
-                    let live = queue.sessions(lost.iter().map(|(worker, _)| worker.clone()).collect()).await;
-                    Done::Rivals { sessions: lost, live }
-                }));
+                self.find_rivals(lost.collect());
             }
             Err(error) => Self::failed("renew sessions", &error),
         }
+    }
+
+    /// Asks who is live for workers whose sessions the queue does not know.
+    fn find_rivals(&mut self, lost: Vec<(Name, SessionId)>) {
+        if lost.is_empty() {
+            return;
+        }
+        let (queue, panics) = self.asking();
+        self.state.jobs.push(Box::pin(async move {
+            let names = lost.iter().map(|(worker, _)| worker.clone()).collect();
+            let live = asked(&panics, queue.sessions(names)).await;
+            Done::Rivals { sessions: lost, live }
+        }));
     }
 
     fn rivals(&mut self, sessions: Vec<(Name, SessionId)>, live: Result<Vec<Option<Session>>, QueueError>) {
@@ -236,7 +291,7 @@ impl Owner {
                 Some(live) if live.id != session => {
                     self.superseded(&worker, session, &live.server, &live.instance)
                 }
-                // A part of the queue may know it still.
+                // Known to some shards is not known to all.
                 Some(_) | None => self.reopen(&worker, session),
             }
         }

@@ -11,16 +11,16 @@ use crate::queue::{Hint, SessionId};
 impl Owner {
     pub(super) fn on_hint(&mut self, hint: Result<Hint, RecvError>) {
         match hint {
-            Ok(Hint::Ready(place)) => self.board.ready(place),
+            Ok(Hint::Ready(place)) => self.state.board.ready(place),
             Ok(Hint::Superseded { worker, session, by, instance }) => {
                 self.superseded(&worker, session, &by, &instance);
             }
             Ok(Hint::Cancel { worker, run, fence }) => {
-                if let Some((session, lease)) = self.board.lease(&worker, run, fence) {
+                if let Some((session, lease)) = self.state.board.lease(&worker, run, fence) {
                     self.send(&worker, session, ToWorker::Cancel(vec![lease]));
                 }
             }
-            Ok(Hint::Drain { worker, draining }) => self.board.drain(&worker, draining),
+            Ok(Hint::Drain { worker, draining }) => self.state.board.drain(&worker, draining),
             Ok(Hint::Interrupted) => {
                 self.renew();
                 self.sweep();
@@ -36,10 +36,14 @@ impl Owner {
 
     /// A session of ours was replaced by one on another server.
     pub(super) fn superseded(&mut self, worker: &Name, session: SessionId, by: &str, instance: &str) {
-        let Some(live) = self.board.get(worker, session) else { return };
+        let Some(live) = self.state.board.get(worker, session) else { return };
         let other = live.session.instance != instance;
         if other {
             warn!(%worker, server = by, "another daemon of the same name has taken over");
+            // One that took over here is counted where it is opened.
+            if by != self.options.server {
+                self.swapped(worker, instance);
+            }
             self.send(worker, session, ToWorker::Superseded { server: by.to_owned() });
         }
         self.forget(worker, session, if other { SessionEnd::Superseded } else { SessionEnd::Replaced });

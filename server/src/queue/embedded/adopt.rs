@@ -22,11 +22,12 @@ impl State {
         }
         let id = session.id;
         self.sessions.open(session, now + self.limits.life);
+        self.unsure.connected(now);
 
         for (run, fence) in holding {
             match self.runs.get(&run) {
                 None => opened.unknown.push((run, fence)),
-                Some(open) if !is_rightful(open, fence) => opened.stale.push((run, fence)),
+                Some(open) if !self.is_rightful(open, fence, now) => opened.stale.push((run, fence)),
                 Some(_) => {
                     self.hold(run, fence, worker.clone(), id);
                     opened.adopted.push(self.record(&self.runs[&run], now));
@@ -44,10 +45,15 @@ impl State {
             .collect();
         opened
     }
-}
 
-/// Whether a worker that holds this fence holds the latest attempt. A fence later than any known is right: what gave it was forgotten.
-fn is_rightful(open: &Open, fence: Fence) -> bool {
-    open.fence.is_none_or(|latest| latest <= fence)
-        && !matches!(open.stage, Stage::Ending { .. } | Stage::Missed { .. })
+    /// Whether a worker that holds this fence holds the latest attempt.
+    fn is_rightful(&self, open: &Open, fence: Fence, now: Instant) -> bool {
+        self.is_good(open, fence, now) && !matches!(open.stage, Stage::Ending { .. } | Stage::Missed { .. })
+    }
+
+    /// Whether this is the fence of the latest attempt. A later one is right, as what gave it was forgotten; not one that nobody can have given.
+    pub fn is_good(&self, open: &Open, fence: Fence, now: Instant) -> bool {
+        let later = || fence.is_possible(self.micros(now)) || fence.0 <= self.fence;
+        open.fence == Some(fence) || open.fence.is_none_or(|latest| latest < fence) && later()
+    }
 }

@@ -12,10 +12,10 @@ use marabunta_proto::name::Name;
 
 impl State {
     pub fn claim(&mut self, claim: &Claim, now: Instant) -> Claimed {
-        let mut claimed = Claimed::default();
         if !self.sessions.is_live(&claim.worker, claim.session) {
-            return claimed;
+            return Claimed { unknown: true, ..Claimed::default() };
         }
+        let mut claimed = Claimed::default();
         while claimed.deliveries.len() < claim.max as usize {
             let Some((_, _, run)) = self.ready.get(&claim.place).and_then(|place| place.first().copied())
             else {
@@ -40,6 +40,15 @@ impl State {
         let delivery = Delivery { run, fence, attempt: open.attempt, body: open.entry.body.clone() };
         self.settle_in(open, Stage::InFlight { accepted: false });
         Some(delivery)
+    }
+
+    pub fn unaccepted(&self, session: &(Name, SessionId)) -> Vec<(RunId, Fence)> {
+        let given = self.in_flight.get(&session.0).into_iter().flatten().map(|run| (run, &self.runs[run]));
+        given
+            .filter(|(_, open)| matches!(open.stage, Stage::InFlight { accepted: false }))
+            .filter(|(_, open)| open.holder.as_ref() == Some(session))
+            .filter_map(|(run, open)| Some((*run, open.fence?)))
+            .collect()
     }
 
     pub fn accept(&mut self, run: RunId, fence: Fence) -> bool {
@@ -70,11 +79,14 @@ impl State {
 
     pub fn settle(&mut self, settlement: Settlement, now: Instant) -> Settled {
         let Some(open) = self.runs.get(&settlement.run) else { return Settled::Unknown };
-        if settlement.fence.is_some() && settlement.fence < open.fence {
+        if settlement.fence.is_some_and(|fence| !self.is_good(open, fence, now)) {
             return Settled::Stale;
         }
         match settlement.step {
-            Step::Again { delay, counters } => self.again(settlement.run, delay, counters, now),
+            Step::Again { delay, counters } if !self.again(settlement.run, delay, counters, now) => {
+                return Settled::Already;
+            }
+            Step::Again { .. } => {}
             Step::Remove { result } => {
                 if let Some(result) = result {
                     self.results.put(settlement.run, result, now);
@@ -85,13 +97,16 @@ impl State {
         Settled::Settled
     }
 
-    /// Back to its place. One that went back already, with these counters, is where it should be.
-    fn again(&mut self, run: RunId, delay: Duration, counters: Counters, now: Instant) {
-        let Some(open) = self.runs.get_mut(&run) else { return };
+    /// Back to its place. One that went back already, with these counters, is where it should be: `false`.
+    fn again(&mut self, run: RunId, delay: Duration, counters: Counters, now: Instant) -> bool {
+        let Some(open) = self.runs.get_mut(&run) else { return false };
         match open.stage {
-            Stage::Missed { .. } => return self.release(run, now),
-            Stage::Behind | Stage::Ending { .. } => return,
-            Stage::Due(_) | Stage::Ready if open.counters == counters => return,
+            Stage::Missed { .. } => {
+                self.release(run, now);
+                return true;
+            }
+            Stage::Behind | Stage::Ending { .. } => return false,
+            Stage::Due(_) | Stage::Ready if open.counters == counters => return false,
             Stage::Due(_) | Stage::Ready | Stage::InFlight { .. } => open.counters = counters,
         }
         match open.cancelled {
@@ -99,5 +114,6 @@ impl State {
             false if delay.is_zero() => self.go(run, Stage::Ready),
             false => self.go(run, Stage::Due(now + delay)),
         }
+        true
     }
 }

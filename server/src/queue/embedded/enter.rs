@@ -90,6 +90,9 @@ impl State {
         {
             self.has_slot(run, &slot);
         }
+        if restored.unsure {
+            self.unsure.add(run, now + self.limits.life);
+        }
         match restored.held {
             None => self.enter(open, now),
             Some(worker) => {

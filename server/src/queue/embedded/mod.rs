@@ -17,5 +17,6 @@ mod sessions;
 mod silence;
 mod state;
 mod tick;
+mod unsure;
 
 pub use queue::Embedded;

@@ -1,12 +1,13 @@
 //! The lock around [`State`], and the hints that leave it.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
+use tracing::error;
 
 use super::state::State;
 use crate::queue::{
@@ -22,6 +23,7 @@ const HINTS: usize = 4096;
 /// The queue of a server that stands alone.
 pub struct Embedded {
     state: Mutex<State>,
+    limits: Limits,
     hints: broadcast::Sender<Hint>,
 }
 
@@ -29,14 +31,25 @@ impl Embedded {
     /// An empty queue. Needs no runtime, but its time is that of the runtime in which it is called.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let wall = u64::try_from(crate::clock::wall().timestamp_micros()).unwrap_or(0);
-        let state = Mutex::new(State::new(limits, Instant::now(), wall));
-        Self { state, hints: broadcast::Sender::new(HINTS) }
+        let state = Mutex::new(empty(&limits));
+        Self { state, limits, hints: broadcast::Sender::new(HINTS) }
+    }
+
+    /// What a panic may have torn is thrown away: a queue can be emptied at any time, and is filled again from the store.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| {
+            error!("the queue panicked: it is emptied, and filled again from the store");
+            let mut state = poisoned.into_inner();
+            *state = empty(&self.limits);
+            self.state.clear_poison();
+            self.tell(Hint::Interrupted);
+            state
+        })
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State, Instant) -> T) -> T {
         let (done, hints) = {
-            let mut state = self.state.lock().expect("nothing panics while it holds the queue");
+            let mut state = self.lock();
             let done = work(&mut state, Instant::now());
             (done, std::mem::take(&mut state.hints))
         };
@@ -48,6 +61,11 @@ impl Embedded {
         // An error says that nobody listens, which is allowed.
         self.hints.send(hint).ok();
     }
+}
+
+fn empty(limits: &Limits) -> State {
+    let wall = u64::try_from(crate::clock::wall().timestamp_micros()).unwrap_or(0);
+    State::new(limits.clone(), Instant::now(), wall)
 }
 
 #[async_trait]
@@ -66,6 +84,13 @@ impl Queue for Embedded {
 
     async fn accept(&self, runs: Vec<(RunId, Fence)>) -> Result<Vec<bool>, QueueError> {
         Ok(self.with(|state, _| runs.into_iter().map(|(run, fence)| state.accept(run, fence)).collect()))
+    }
+
+    async fn unaccepted(
+        &self,
+        sessions: Vec<(Name, SessionId)>,
+    ) -> Result<Vec<Vec<(RunId, Fence)>>, QueueError> {
+        Ok(self.with(|state, _| sessions.iter().map(|session| state.unaccepted(session)).collect()))
     }
 
     async fn look(&self, runs: Vec<RunId>) -> Result<Vec<Option<Record>>, QueueError> {
@@ -201,5 +226,38 @@ impl Queue for Embedded {
 
     async fn census(&self) -> Result<Census, QueueError> {
         Ok(self.with(|state, _| state.census()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::run::{Priority, RunId};
+
+    #[tokio::test]
+    async fn a_queue_that_panicked_is_empty_and_asks_to_be_filled_again() {
+        let queue = Arc::new(Embedded::new(Limits::default()));
+        queue.begin_rebuild(Duration::from_secs(1)).await.unwrap();
+        queue.finish_rebuild().await.unwrap();
+        assert!(!queue.is_empty_handed().await.unwrap());
+        let mut hints = queue.hints();
+        let endless = Entry {
+            run: RunId::new(crate::clock::wall(), 0),
+            place: Place::Worker("web-1".parse().unwrap()),
+            priority: Priority::Normal,
+            // No clock counts to its end.
+            delay: Duration::MAX,
+            expires: None,
+            overlap: None,
+            key: None,
+            body: Bytes::new(),
+        };
+        let broken = queue.clone();
+        tokio::spawn(async move { broken.enqueue(vec![endless]).await }).await.expect_err("it panics");
+        assert!(queue.is_empty_handed().await.unwrap());
+        assert_eq!(hints.recv().await, Ok(Hint::Interrupted));
+        assert!(queue.begin_rebuild(Duration::from_secs(1)).await.unwrap(), "nobody else rebuilds");
     }
 }

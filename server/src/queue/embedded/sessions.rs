@@ -29,8 +29,11 @@ enum Stage {
     Live,
     /// Its stream has ended.
     Closed,
-    /// Past its deadline; offered again at this moment.
-    Silent(Instant),
+    /// Past its deadline; offered again at this moment. `ended`: it was closed.
+    Silent {
+        again: Instant,
+        ended: bool,
+    },
 }
 
 /// A session past its deadline.
@@ -39,6 +42,8 @@ pub(super) struct Overdue {
     pub deadline: Instant,
     /// It was never offered before.
     pub first: bool,
+    /// Its stream had ended.
+    pub ended: bool,
 }
 
 impl Sessions {
@@ -66,14 +71,14 @@ impl Sessions {
         self.known.insert(worker, Known { session, stage: Stage::Live, deadline });
     }
 
-    /// Notes a worker that has runs but no session: it has until the deadline to open one.
+    /// Notes a worker that was given runs by nobody who is known: it has until the deadline to open a session. A live one is to be opened anew,
+    /// and says what it holds.
     pub fn expect_back(&mut self, worker: &Name, deadline: Instant) {
-        if !self.known.contains_key(worker) {
-            let (server, instance) = (String::new(), String::new());
-            let session = Session { worker: worker.clone(), id: SessionId::NONE, server, instance };
-            self.deadlines.insert((deadline, worker.clone()));
-            self.known.insert(worker.clone(), Known { session, stage: Stage::Closed, deadline });
-        }
+        self.forget(worker);
+        let (server, instance) = (String::new(), String::new());
+        let session = Session { worker: worker.clone(), id: SessionId::NONE, server, instance };
+        self.deadlines.insert((deadline, worker.clone()));
+        self.known.insert(worker.clone(), Known { session, stage: Stage::Closed, deadline });
     }
 
     /// Moves the deadline of the live session; `false` if it is not this one.
@@ -116,9 +121,13 @@ impl Sessions {
         let mut overdue = Vec::new();
         for (at, worker) in new.into_iter().chain(old).take(most) {
             let Some(known) = self.known.get_mut(&worker) else { continue };
-            let first = !matches!(known.stage, Stage::Silent(_));
-            known.stage = Stage::Silent(now + again);
-            overdue.push(Overdue { session: known.session.clone(), deadline: known.deadline, first });
+            let (first, ended) = match known.stage {
+                Stage::Live => (true, false),
+                Stage::Closed => (true, known.session.id != SessionId::NONE),
+                Stage::Silent { ended, .. } => (false, ended),
+            };
+            known.stage = Stage::Silent { again: now + again, ended };
+            overdue.push(Overdue { session: known.session.clone(), deadline: known.deadline, first, ended });
             self.deadlines.remove(&(at, worker.clone()));
             self.offers.remove(&(at, worker.clone()));
             self.offers.insert((now + again, worker));
@@ -130,7 +139,7 @@ impl Sessions {
     pub fn forget(&mut self, worker: &Name) {
         if let Some(known) = self.known.remove(worker) {
             match known.stage {
-                Stage::Silent(at) => _ = self.offers.remove(&(at, worker.clone())),
+                Stage::Silent { again, .. } => _ = self.offers.remove(&(again, worker.clone())),
                 Stage::Live | Stage::Closed => _ = self.deadlines.remove(&(known.deadline, worker.clone())),
             }
         }

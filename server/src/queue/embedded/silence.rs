@@ -24,7 +24,13 @@ impl State {
                 self.sessions.forget(&worker);
             }
             if overdue.first || !holding.is_empty() {
-                silent.push(Silent { worker, session: id, since: now - overdue.deadline, holding });
+                silent.push(Silent {
+                    worker,
+                    session: id,
+                    since: now - overdue.deadline,
+                    ended: overdue.ended,
+                    holding,
+                });
             }
         }
         silent

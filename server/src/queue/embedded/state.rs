@@ -11,6 +11,7 @@ use super::open::{Open, Slot, Stage};
 use super::overlap::Line;
 use super::results::Results;
 use super::sessions::Sessions;
+use super::unsure::Unsure;
 use crate::queue::{EndingCause, Hint, Limits, Phase, Record};
 use crate::run::{Fence, Place, Priority, RunId};
 use marabunta_proto::name::Name;
@@ -28,6 +29,7 @@ pub(super) struct State {
     pub in_flight: HashMap<Name, BTreeSet<RunId>>,
     pub slots: HashMap<Slot, Line>,
     pub sessions: Sessions,
+    pub unsure: Unsure,
     pub keys: Keys,
     pub results: Results,
     /// The latest fence that was given.
@@ -61,6 +63,7 @@ impl State {
             in_flight: HashMap::new(),
             slots: HashMap::new(),
             sessions: Sessions::default(),
+            unsure: Unsure::default(),
             fence: 0,
             turn: 0,
             rebuilding: None,
@@ -74,9 +77,14 @@ impl State {
 
     /// The next fence: higher than any before, and no lower than the time, so that one who forgot all does not start low.
     pub fn next_fence(&mut self, now: Instant) -> Fence {
-        let elapsed = u64::try_from((now - self.started).as_micros()).unwrap_or(u64::MAX);
-        self.fence = (self.fence + 1).max(self.wall.saturating_add(elapsed));
+        self.fence = (self.fence + 1).max(self.micros(now));
         Fence(self.fence)
+    }
+
+    /// The time, in microseconds since 1970, as far as this process has it.
+    pub fn micros(&self, now: Instant) -> u64 {
+        let elapsed = u64::try_from((now - self.started).as_micros()).unwrap_or(u64::MAX);
+        self.wall.saturating_add(elapsed)
     }
 
     /// Puts an open run into a stage and into its index. It must not be in one.

@@ -20,6 +20,10 @@ impl State {
             self.end(run, EndingCause::Expired, now);
         }
         for run in past(&self.due, now) {
+            if let Some(until) = self.unsure.holds(run, now) {
+                self.go(run, Stage::Due(until));
+                continue;
+            }
             let late = self.runs[&run].late(now);
             if self.runs[&run].is_missed(dark) {
                 self.go(run, Stage::Missed { offer: now });

@@ -10,9 +10,11 @@ use super::keys::place_text;
 use super::link::{Request, garbled};
 use super::queue::RedisQueue;
 use super::record::counters_text;
-use crate::queue::{Claim, Claimed, Delivery, QueueError, Settled, Settlement, Step};
+use crate::queue::{Claim, Claimed, Delivery, QueueError, SessionId, Settled, Settlement, Step};
 use crate::run::{Fence, Place, RunId};
-/// More, and what was taken: `{ id, fence, attempt, body }`.
+use marabunta_proto::name::Name;
+
+/// 1: there is more, 2: the session is not the live one; and what was taken: `{ id, fence, attempt, body }`.
 type RawClaimed = (u8, Vec<(String, u64, u32, Vec<u8>)>);
 
 impl RedisQueue {
@@ -33,6 +35,7 @@ impl RedisQueue {
         for part in parts {
             for (sum, part) in claimed.iter_mut().zip(part) {
                 sum.more |= part.more;
+                sum.unknown |= part.unknown;
                 sum.deliveries.extend(part.deliveries);
             }
         }
@@ -53,14 +56,15 @@ impl RedisQueue {
                 call.arg(claim.max.min(BATCH as u32));
             }
             let answers: Vec<RawClaimed> = self.link.run(&Request::Script(call)).await?;
-            for (more, deliveries) in answers {
+            for (word, deliveries) in answers {
                 let deliveries = deliveries.into_iter().map(|(run, fence, attempt, body)| {
                     let run = run.parse().map_err(|_| garbled("delivery"))?;
                     Ok(Delivery { run, fence: Fence(fence), attempt, body: body.into() })
                 });
                 claimed.push(Claimed {
                     deliveries: deliveries.collect::<Result<_, QueueError>>()?,
-                    more: more == 1,
+                    more: word == 1,
+                    unknown: word == 2,
                 });
             }
             rest = after;
@@ -77,6 +81,29 @@ impl RedisQueue {
             Request::Script(call)
         };
         self.scatter(runs, |(run, _)| run.shard(), request, |answers, _| Ok(answers)).await
+    }
+
+    pub(super) async fn unaccepted_by(
+        &self,
+        sessions: Vec<(Name, SessionId)>,
+    ) -> Result<Vec<Vec<(RunId, Fence)>>, QueueError> {
+        let mut found = Vec::with_capacity(sessions.len());
+        for batch in sessions.chunks(BATCH) {
+            let parts: Vec<Vec<Vec<String>>> = self
+                .each(|shard| {
+                    let mut call = self.call(&self.scripts.unaccepted, shard);
+                    for (worker, session) in batch {
+                        call.arg(worker.as_str()).arg(session.to_string());
+                    }
+                    Request::Script(call)
+                })
+                .await?;
+            for index in 0..batch.len() {
+                let given = parts.iter().filter_map(|part| part.get(index)).flat_map(|one| one.chunks(2));
+                found.push(given.map(read_given).collect::<Result<_, _>>()?);
+            }
+        }
+        Ok(found)
     }
 
     pub(super) async fn settle_all(&self, settlements: Vec<Settlement>) -> Result<Vec<Settled>, QueueError> {
@@ -143,9 +170,16 @@ fn share(claims: &[Claim], ready: Vec<Vec<u64>>) -> (Vec<Vec<Claim>>, HashMap<Pl
     (shares, left_over)
 }
 
+fn read_given(given: &[String]) -> Result<(RunId, Fence), QueueError> {
+    let wrong = || garbled("attempt");
+    let [run, fence] = given else { return Err(wrong()) };
+    Ok((run.parse().map_err(|_| wrong())?, Fence(fence.parse().map_err(|_| wrong())?)))
+}
+
 fn read_settled(answer: &str) -> Result<Settled, QueueError> {
     match answer {
         "settled" => Ok(Settled::Settled),
+        "already" => Ok(Settled::Already),
         "stale" => Ok(Settled::Stale),
         "unknown" => Ok(Settled::Unknown),
         _ => Err(garbled("settlement")),

@@ -1,6 +1,6 @@
 -- Gives ready runs to sessions: recorded in flight first, out of their places last.
 -- ARGV: channel, then of each claim: place, worker, session, most.
--- Returns of each: { more (0 or 1), { { id, fence, attempt, body } .. } }.
+-- Returns of each: { 0, or 1: there is more, or 2: the session is not the live one, { { id, fence, attempt, body } .. } }.
 
 local from = {}   -- place -> how many of it this script has taken
 local taken = {}  -- of each claim: members of the ready set
@@ -8,8 +8,8 @@ local ids = {}
 local answers = {}
 for i = 2, #ARGV, 4 do
   local place, worker, session, most = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
-  local members = {}
-  if is_live(worker, session) then
+  local members, live = {}, is_live(worker, session)
+  if live then
     local offset = from[place] or 0
     members = redis.call('ZRANGEBYLEX', READY, '[' .. place .. '\0', '(' .. place .. '\1', 'LIMIT', offset, most + 1)
   end
@@ -17,7 +17,7 @@ for i = 2, #ARGV, 4 do
   if more then members[#members] = nil end
   from[place] = (from[place] or 0) + #members
   taken[#taken + 1] = members
-  answers[#answers + 1] = { more and 1 or 0, {} }
+  answers[#answers + 1] = { not live and 2 or more and 1 or 0, {} }
   for _, member in ipairs(members) do ids[#ids + 1] = member:sub(-36) end
 end
 

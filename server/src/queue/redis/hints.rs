@@ -3,41 +3,42 @@
 //! `ready <place>`, `due`, `superseded <worker> <session> <by>`, `cancel <worker> <run> <fence>`, `changed <run>`,
 //! `drain <worker> <0 or 1>`; several in one message are several lines. A line that this version does not know is skipped.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use redis::Client;
 use redis::aio::PubSub;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::keys::{parse_place, place_text};
 use super::link::explain;
+use crate::metrics::PanicIn;
+use crate::panics::Panics;
 use crate::queue::{Hint, QueueError, SessionId};
 use crate::run::Fence;
 
 /// A connection that does not answer for so long is given up.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(3);
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A subscription.
 pub(super) struct Listener {
-    client: Client,
-    channels: [String; 2],
-    hints: broadcast::Sender<Hint>,
+    pub client: Client,
+    pub channels: [String; 2],
+    pub hints: broadcast::Sender<Hint>,
+    /// Redis may be another one than before.
+    pub moved: Arc<Notify>,
+    pub panics: Panics,
 }
 
 impl Listener {
     /// Subscribes, so that nothing is missed from now on, and returns what passes the hints on for ever.
-    pub async fn subscribe(
-        client: Client,
-        channels: [String; 2],
-        hints: broadcast::Sender<Hint>,
-    ) -> Result<impl Future<Output = ()>, QueueError> {
-        let listener = Self { client, channels, hints };
-        let first = listener.connect().await?;
-        Ok(listener.listen(first))
+    pub async fn subscribe(self) -> Result<impl Future<Output = ()>, QueueError> {
+        let first = self.connect().await?;
+        Ok(self.listen(first))
     }
 
     async fn listen(self, first: PubSub) {
@@ -71,8 +72,12 @@ impl Listener {
         }
     }
 
-    /// Passes hints on until the connection breaks or no longer answers.
+    /// Passes hints on until the connection breaks or no longer answers; or there is a panic, and what it was about is lost like any hint.
     async fn pass_on(&self, connection: PubSub) {
+        self.panics.catch(PanicIn::Hints, self.relay(connection)).await.unwrap_or_default();
+    }
+
+    async fn relay(&self, connection: PubSub) {
         let (mut sink, mut messages) = connection.split();
         let alive = async {
             let mut beat = interval(SILENCE);
@@ -93,6 +98,7 @@ impl Listener {
         tokio::select! {
             () = alive => {}
             () = pass_on => {}
+            () = self.moved.notified() => {}
         }
     }
 

@@ -15,7 +15,7 @@
 //! | `p:{k}:flights` | zset, all scores 0 | worker, NUL, run id: what is in flight | claim, open | settled |
 //! | `p:{k}:slots` | hash | slot -> id of the run that has it | release | the run ends, nobody waits |
 //! | `p:{k}:waiters` | zset, all scores 0 | slot, turn, run id: who waits for a slot, in order | release | gets it, ended |
-//! | `p:{k}:sessions` | hash | worker -> session, stage (`L`ive, `C`losed, `S`ilent), ms of its deadline, server, instance | open, renew, close, reap | silent and nothing in flight |
+//! | `p:{k}:sessions` | hash | worker -> session, stage (`L`ive, `C`losed; past its deadline: `S`ilent, or `G`one if it was closed), ms of its deadline, server, instance | open, renew, close, reap | silent and nothing in flight |
 //! | `p:{k}:deadlines` | zset | worker of a live or closed session, by ms of its deadline | open, renew, close | silent |
 //! | `p:{k}:offers` | zset | worker of a silent session, by ms when it is offered again | reap | opened, forgotten |
 //! | `p:{k}:results:<bucket>` | hash | run id -> its result; the bucket is the time in the run's id, in steps of 4,096 ms | settle | an hour after the latest was added |

@@ -125,6 +125,7 @@ local function counter(name)
 end
 
 local micros = time[1] * 1000000 + time[2]
+local AHEAD = 86400000000 -- a day, in microseconds: by so much this clock may have been set back
 
 -- The next fence, as text: higher than any before, and no lower than the time.
 local function next_fence()
@@ -206,8 +207,11 @@ local function hold(run, worker, session)
   enter(run, 'A')
 end
 
+-- Whether this is the fence of the latest attempt. A later one is right, as what gave it was forgotten; not one that nobody can have given.
 local function is_good(run, fence)
-  return fence == '' or fence == run.fence or tonumber(fence) > tonumber(run.fence)
+  if fence == '' or fence == run.fence then return true end
+  local number = tonumber(fence)
+  return number > tonumber(run.fence) and (number <= micros + AHEAD or number <= counter('fence'))
 end
 
 -- One call of each kind, whatever their number: additions first, removals last.

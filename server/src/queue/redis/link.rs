@@ -1,23 +1,47 @@
 //! The connection for commands, what is checked when it is made, and what its errors mean.
 //!
-//! One multiplexed connection serves all calls; it is made again when it breaks. A caller that goes away abandons the answer and not the
-//! command: a command is handed over whole or not at all, and what was handed over is carried out. A time-out means unknown.
+//! One multiplexed connection serves all calls. The call that finds it broken has it made again, and so does one that is told that this Redis is
+//! a replica now, or that finds that nothing was answered for a while. A caller that goes away abandons the answer and not the command: a
+//! command is handed over whole or not at all, and what was handed over is carried out. A time-out means unknown.
 
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::MultiplexedConnection;
 use redis::{
-    Client, ErrorKind, FromRedisValue, InfoDict, Pipeline, RedisError, ScriptInvocation, ServerErrorKind,
+    AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, InfoDict, Pipeline, RedisError,
+    ScriptInvocation, ServerErrorKind,
 };
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
+use tracing::info;
 
 use crate::queue::QueueError;
 
 /// The oldest Redis whose scripts can say that they work when memory is short.
 const OLDEST: u32 = 7;
+/// A connection on which one call timed out and none was answered for so long is given up: what it is still to answer may never come.
+const SILENCE: Duration = Duration::from_secs(4);
 
-#[derive(Clone)]
 pub(super) struct Link {
-    connection: ConnectionManager,
+    client: Client,
+    config: AsyncConnectionConfig,
+    current: Mutex<Current>,
+    /// When a call was last answered.
+    heard: Lock<Instant>,
+    /// Told when the connection was made again that had not broken by itself: who has another to the same Redis may hear nothing from it.
+    pub moved: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Current {
+    connection: Option<MultiplexedConnection>,
+    /// Of the connection: how many were made before it.
+    number: u64,
+    /// The one before it had not broken by itself.
+    elsewhere: bool,
+    /// Why the latest attempt failed, and when.
+    failed: Option<(Instant, QueueError)>,
 }
 
 /// What is sent in one go.
@@ -29,26 +53,79 @@ pub(super) enum Request<'a> {
 impl Link {
     /// Connects, and refuses a Redis that would lose runs.
     pub async fn connect(client: Client, timeout: Duration) -> Result<Self, QueueError> {
-        let config = ConnectionManagerConfig::new()
+        let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(timeout))
-            .set_connection_timeout(Some(timeout))
-            // A call that finds the connection broken waits for this at the most: about twice its time-out.
-            .set_number_of_retries(1)
-            .set_max_delay(timeout);
-        let connection = ConnectionManager::new_with_config(client, config).await.map_err(explain)?;
-        let link = Self { connection };
+            .set_connection_timeout(Some(timeout));
+        let (current, heard, moved) = (Mutex::default(), Lock::new(Instant::now()), Arc::default());
+        let link = Self { client, config, current, heard, moved };
         link.check().await?;
         Ok(link)
     }
 
     /// Sends a request and waits for its answer.
     pub async fn run<T: FromRedisValue>(&self, request: &Request<'_>) -> Result<T, QueueError> {
-        let mut connection = self.connection.clone();
+        let (mut connection, number) = self.connection().await?;
         let answer = match request {
             Request::Script(call) => call.invoke_async(&mut connection).await,
             Request::Commands(commands) => commands.query_async(&mut connection).await,
         };
+        match &answer {
+            Err(error) if self.is_over(error) => self.give_up(number, error).await,
+            Err(error) if error.is_timeout() => {}
+            _ => *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
+        }
         answer.map_err(explain)
+    }
+
+    /// The connection and its number. Whoever waited while somebody tried to make it shares the failure.
+    async fn connection(&self) -> Result<(MultiplexedConnection, u64), QueueError> {
+        let came = Instant::now();
+        let mut current = self.current.lock().await;
+        if let Some(connection) = &current.connection {
+            return Ok((connection.clone(), current.number));
+        }
+        if let Some((at, error)) = &current.failed
+            && *at > came
+        {
+            return Err(error.clone());
+        }
+        match self.client.get_multiplexed_async_connection_with_config(&self.config).await {
+            Ok(connection) => {
+                *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                if current.number > 0 {
+                    info!("connected to Redis again");
+                }
+                if std::mem::take(&mut current.elsewhere) {
+                    self.moved.notify_waiters();
+                }
+                current.number += 1;
+                current.connection = Some(connection.clone());
+                Ok((connection, current.number))
+            }
+            Err(error) => {
+                let error = explain(error);
+                current.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether nothing more is to be expected of this connection: it broke, or leads to a Redis that is none to write to any more.
+    fn is_over(&self, error: &RedisError) -> bool {
+        if error.is_timeout() {
+            let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            return heard.elapsed() >= SILENCE;
+        }
+        error.is_unrecoverable_error() || matches!(error.code(), Some("READONLY" | "MASTERDOWN"))
+    }
+
+    /// The next call makes it again, unless somebody did already.
+    async fn give_up(&self, number: u64, why: &RedisError) {
+        let mut current = self.current.lock().await;
+        if current.number == number && current.connection.take().is_some() {
+            info!(%why, "the connection to Redis is given up");
+            current.elsewhere = why.is_timeout() || !why.is_unrecoverable_error();
+        }
     }
 
     async fn check(&self) -> Result<(), QueueError> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::panics::Panics;
 use crate::queue::{Limits, QueueError};
 
 /// Where the queue is and who this server is.
@@ -18,6 +19,8 @@ pub struct RedisOptions {
     /// How long one call waits for its answer.
     pub timeout: Duration,
     pub limits: Limits,
+    /// Where panics are counted.
+    pub panics: Panics,
 }
 
 impl RedisOptions {
@@ -30,6 +33,7 @@ impl RedisOptions {
             shards: 1,
             timeout: Duration::from_secs(2),
             limits: Limits::default(),
+            panics: Panics::default(),
         }
     }
 

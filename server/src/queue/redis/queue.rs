@@ -45,7 +45,14 @@ impl RedisQueue {
         let keys = Keys::new(options.prefix);
         let hints = broadcast::Sender::new(HINTS);
         let channels = [keys.channel(), keys.channel_of(&options.server)];
-        let listening = Listener::subscribe(client, channels, hints.clone()).await?;
+        let listening = Listener {
+            client,
+            channels,
+            hints: hints.clone(),
+            moved: link.moved.clone(),
+            panics: options.panics,
+        };
+        let listening = listening.subscribe().await?;
         Ok(Self {
             link,
             keys,
@@ -82,6 +89,13 @@ impl Queue for RedisQueue {
 
     async fn accept(&self, runs: Vec<(RunId, Fence)>) -> Result<Vec<bool>, QueueError> {
         self.accept_all(runs).await
+    }
+
+    async fn unaccepted(
+        &self,
+        sessions: Vec<(Name, SessionId)>,
+    ) -> Result<Vec<Vec<(RunId, Fence)>>, QueueError> {
+        self.unaccepted_by(sessions).await
     }
 
     async fn look(&self, runs: Vec<RunId>) -> Result<Vec<Option<Record>>, QueueError> {

@@ -1,7 +1,9 @@
 -- Finds sessions past their deadline. ARGV: channel, life, pause, offer again after, most.
--- Returns of each: { worker, session, milliseconds since its deadline, records of what is in flight for its worker }.
+-- Returns of each: { worker, session, milliseconds since its deadline, 1 if its stream had ended, records of what is in flight for its worker }.
 
 local life, pause, offer, most = tonumber(ARGV[2]), tonumber(ARGV[3]), now + tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local NONE = '00000000-0000-0000-0000-000000000000' -- of a worker that is expected since the queue was filled again
 
 -- Nobody could come in time while nobody looked, or while the clock was elsewhere.
 local last = tonumber(redis.call('HGET', META, 'reaped') or '-inf')
@@ -29,11 +31,12 @@ local function silent(worker, first)
   for i = #ids, 1, -1 do
     if not runs[ids[i]] then table.remove(ids, i) end
   end
+  local ended = session and (session.stage == 'C' or session.stage == 'G') and session.id ~= NONE
   if session and (first or #ids > 0) then
-    answers[#answers + 1] = { worker, session.id, now - tonumber(session.deadline), records(ids) }
+    answers[#answers + 1] = { worker, session.id, now - tonumber(session.deadline), ended and 1 or 0, records(ids) }
   end
   if session and #ids > 0 then
-    session.stage = 'S'
+    session.stage = ended and 'G' or 'S'
     write_session(worker, session)
     redis.call('ZADD', OFFERS, offer, worker)
   else

@@ -29,15 +29,17 @@ for n, id in ipairs(ids) do
     if worker ~= '' then
       run.holder = worker .. '/' .. NONE
       enter(run, 'A')
-      if not session_of(worker) then expected[worker] = true end
+      expected[worker] = true
     elseif delay == '0' then release(run)
     else enter(run, 'D', due) end
   end
 end
 commit()
+-- A live one too: its server finds that it is not known and says anew what the worker holds, and that may not be this.
 for worker in pairs(expected) do
   local deadline = string.format('%.0f', now + life)
   write_session(worker, { id = NONE, stage = 'C', deadline = deadline, server = '', instance = '' })
   redis.call('ZADD', DEADLINES, deadline, worker)
+  redis.call('ZREM', OFFERS, worker)
 end
 for key, value in pairs(used) do redis.call('SET', KEYS[tonumber(key)], value, 'PX', key_life, 'NX') end

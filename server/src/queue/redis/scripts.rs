@@ -39,6 +39,7 @@ scripts! {
     follow: GIVES_OUT,
     raise: GIVES_OUT,
     look: READS,
+    unaccepted: READS,
     selectors: READS,
     census: READS,
 }

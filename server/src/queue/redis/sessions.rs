@@ -16,8 +16,8 @@ use marabunta_proto::name::Name;
 /// `{ superseded, adopted, missing, stale, unknown }`; the first is `{ session, server, instance }`, the last two are numbers from 1.
 type RawOpened = (Option<(String, String, String)>, Vec<Raw>, Vec<Raw>, Vec<usize>, Vec<usize>);
 
-/// `{ worker, session, since, holding }`.
-type RawSilent = (String, String, u64, Vec<Raw>);
+/// `{ worker, session, since, ended, holding }`.
+type RawSilent = (String, String, u64, bool, Vec<Raw>);
 
 impl RedisQueue {
     pub(super) async fn open_session(
@@ -106,13 +106,13 @@ impl RedisQueue {
             })
             .await?;
         let mut silent: BTreeMap<(Name, SessionId), Silent> = BTreeMap::new();
-        for (worker, session, since, holding) in parts.into_iter().flatten() {
+        for (worker, session, since, ended, holding) in parts.into_iter().flatten() {
             let wrong = || garbled("silent session");
             let worker: Name = worker.parse().map_err(|_| wrong())?;
             let session = SessionId(session.parse().map_err(|_| wrong())?);
             let since = Duration::from_millis(since);
             let known = silent.entry((worker.clone(), session));
-            let known = known.or_insert(Silent { worker, session, since, holding: Vec::new() });
+            let known = known.or_insert(Silent { worker, session, since, ended, holding: Vec::new() });
             for raw in holding {
                 known.holding.push(read_record(raw)?);
             }
@@ -142,7 +142,7 @@ fn read_live(worker: Name, line: &str) -> Result<Option<Session>, QueueError> {
     let words: Vec<&str> = line.splitn(5, ' ').collect();
     match words[..] {
         [id, "L", _, server, instance] => read_session(worker, id, server.into(), instance.into()).map(Some),
-        [_, "C" | "S", _, _, _] => Ok(None),
+        [_, "C" | "G" | "S", _, _, _] => Ok(None),
         _ => Err(garbled("session")),
     }
 }

@@ -1,27 +1,29 @@
 -- Ends attempts. ARGV: channel, life of results, then of each settlement:
 -- id, fence or '', 'remove', result or '', number of its bucket of results or '0': none; or
 -- id, fence or '', 'again', delay, counters.
--- Returns of each: 'settled', 'stale' or 'unknown'.
+-- Returns of each: 'settled', 'already', 'stale' or 'unknown'.
 
 local ids = {}
 for i = 3, #ARGV, 5 do ids[#ids + 1] = ARGV[i] end
 load(ids)
 local results = {}
 
--- Back to its place. One that was missed is let go; one that went back already, with these counters, is where it should be.
+-- Back to its place. One that was missed is let go; one that went back already, with these counters, is where it should be: false.
 local function again(run, delay, behind)
   if run.phase == 'm' then
     unindex(run)
-    return release(run)
+    release(run)
+    return true
   end
   local waits = run.phase == 'D' or run.phase == 'R'
   read_rest(run)
-  if not IN_FLIGHT[run.phase] and not (waits and run.counters ~= behind) then return end
+  if not IN_FLIGHT[run.phase] and not (waits and run.counters ~= behind) then return false end
   unindex(run)
   run.counters = behind
   if has(run, 'c') then enter(run, 'c', now)
   elseif delay == 0 then enter(run, 'R')
   else enter(run, 'D', now + delay) end
+  return true
 end
 
 local answers = {}
@@ -35,7 +37,7 @@ for n, id in ipairs(ids) do
   else
     answers[n] = 'settled'
     if step == 'again' then
-      again(run, tonumber(a), b)
+      if not again(run, tonumber(a), b) then answers[n] = 'already' end
     else
       if b ~= '0' then
         results[b] = results[b] or {}

@@ -11,7 +11,7 @@ use crate::worker::{
 const MIB: u64 = 1 << 20;
 
 fn open(directory: &Path) -> (Ledger, Vec<Restored>) {
-    let (ledger, restored, _) = Ledger::open(directory, 16 * MIB).unwrap();
+    let (ledger, restored, _) = Ledger::open(Some(directory), 16 * MIB).unwrap();
     (ledger, restored)
 }
 
@@ -25,7 +25,36 @@ fn opened(key: u64) -> Entry {
 
 fn said(key: u64, data: impl Into<Bytes>) -> Entry {
     let message = Message { kind: MessageKind::Stdout.into(), data: data.into(), time: None };
-    Entry::Message { key: Key(key), message }
+    Entry::Message { key: Key(key), number: None, message }
+}
+
+/// The word with this number of an attempt that counts.
+fn counted(key: u64, number: u64, data: &'static str) -> Entry {
+    match said(key, data) {
+        Entry::Message { key, message, .. } => Entry::Message { key, number: Some(number), message },
+        other => other,
+    }
+}
+
+fn followed(ledger: &mut Ledger, key: u64) -> watch::Receiver<u64> {
+    let (taken, told) = watch::channel(0);
+    ledger.write(vec![Entry::Follow { key: Key(key), taken }]);
+    told
+}
+
+/// Reports all of one attempt: its words, and its end if there is one.
+fn told(ledger: &mut Ledger) -> (Vec<(u64, String)>, Option<AttemptEnd>) {
+    let (mut words, mut end) = (Vec::new(), None);
+    while let Some(batch) = next(ledger) {
+        for batch in &batch.request.messages {
+            let text = |message: &Message| String::from_utf8_lossy(&message.data).into_owned();
+            words.extend((batch.first..).zip(batch.messages.iter().map(text)));
+        }
+        end = end.or(batch.request.ends.first().cloned());
+        let response = all(&batch, Verdict::Recorded);
+        ledger.settle(batch, &response, Instant::now());
+    }
+    (words, end)
 }
 
 fn ended(key: u64) -> Entry {
@@ -88,7 +117,7 @@ async fn an_end_without_a_verdict_is_found_again_after_a_restart() {
     ledger.write(vec![Entry::Relet { key: Key(1), lease: lease("newer") }]);
     drop(ledger);
 
-    let (mut ledger, restored, next_key) = Ledger::open(directory.path(), MIB).unwrap();
+    let (mut ledger, restored, next_key) = Ledger::open(Some(directory.path()), MIB).unwrap();
     assert_eq!(restored, [Restored { key: Key(1), run: "run-1".into(), lease: lease("newer") }]);
     assert_eq!(next_key, Key(4));
     let batch = next(&mut ledger).unwrap();
@@ -105,6 +134,68 @@ async fn an_end_without_a_verdict_is_found_again_after_a_restart() {
     drop(ledger);
     let (ledger, restored) = open(directory.path());
     assert!(ledger.is_empty() && restored.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_outlived_the_daemon_is_told_once_and_under_its_numbers() {
+    // How many words the dead daemon had written, and how many of them it had said to be taken.
+    for (written, first) in [(0, 0), (3, 0), (3, 2), (3, 3)] {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut ledger, _) = open(directory.path());
+        let words = ["a", "b", "c", "d", "e"];
+        let entry = |number: u64| counted(1, number, words[number as usize]);
+        ledger.write([opened(1)].into_iter().chain((0..written).map(entry)).collect());
+        drop(ledger);
+
+        let (mut ledger, restored) = open(directory.path());
+        assert_eq!(restored, []);
+        assert!(ledger.adopt(Key(1), "run-1".into(), lease("newer"), first));
+        let taken = followed(&mut ledger, 1);
+        assert_eq!(*taken.borrow(), written.max(first));
+        ledger.write((first..5).map(entry).chain([ended(1)]).collect());
+        assert_eq!(*taken.borrow(), 6);
+        let (told, end) = told(&mut ledger);
+        let expected: Vec<_> = (0..).zip(words.map(str::to_owned)).collect();
+        let end = end.unwrap();
+        assert_eq!((told, end.lease), (expected, "newer".into()), "{written} {first}");
+        assert_eq!(*taken.borrow(), u64::MAX);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_in_the_numbers_is_told_as_truncated() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = open(directory.path());
+    ledger.write(vec![opened(1), counted(1, 0, "a"), counted(1, 2, "c"), counted(1, 3, "d"), ended(1)]);
+    let (words, end) = told(&mut ledger);
+    assert_eq!(words, [(0, "a".into()), (2, "c".into()), (3, "d".into())]);
+    assert!(end.unwrap().truncated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_here_is_not_taken_again_from_what_outlived_the_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = open(directory.path());
+    ledger.write(vec![opened(1), ended(1)]);
+    drop(ledger);
+    let (mut ledger, restored) = open(directory.path());
+    assert_eq!(restored.len(), 1);
+    assert!(!ledger.adopt(Key(1), "run-1".into(), lease("lease-1"), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_memory_has_is_not_said_to_be_taken_before_the_server_has_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = directory.path().join("spool");
+    let (mut ledger, _) = open(&spool);
+    ledger.write(vec![opened(1)]);
+    let taken = followed(&mut ledger, 1);
+    fs::remove_dir_all(&spool).unwrap();
+    ledger.write(vec![counted(1, 0, "a"), counted(1, 1, "b"), ended(1)]);
+    assert_eq!(*taken.borrow(), 0);
+    told(&mut ledger);
+    assert_eq!(*taken.borrow(), u64::MAX);
+    assert_eq!(*followed(&mut ledger, 2).borrow(), u64::MAX, "nobody wants what is not known");
 }
 
 /// Records everything of one attempt; the others are asked for later.
@@ -169,7 +260,7 @@ async fn a_verdict_on_a_lease_that_was_replaced_meanwhile_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_full_spool_keeps_ends_and_says_which_output_is_missing() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut ledger, _, _) = Ledger::open(directory.path(), MIB).unwrap();
+    let (mut ledger, _, _) = Ledger::open(Some(directory.path()), MIB).unwrap();
     ledger.write(vec![opened(1)]);
     assert_eq!(ledger.trouble(), None);
     let piece = Bytes::from(vec![b'x'; 60 << 10]);
@@ -232,6 +323,6 @@ fn records_with_numbers_that_no_worker_wrote_are_passed_over() {
         ledger.log.append(&record.encode_to_vec()).unwrap();
     }
     drop(ledger);
-    let (_, restored, next) = Ledger::open(directory.path(), 16 * MIB).unwrap();
+    let (_, restored, next) = Ledger::open(Some(directory.path()), 16 * MIB).unwrap();
     assert_eq!((restored.len(), restored[0].key, next), (1, Key(2), Key(3)));
 }

@@ -1,0 +1,120 @@
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::*;
+use crate::queue::embedded::Embedded;
+use crate::queue::{Entry, Limits};
+use crate::run::{Priority, RunId};
+use deaf::Deaf;
+
+mod deaf;
+
+/// An owner at work on an embedded queue.
+struct Bench {
+    dispatch: Dispatch,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    owner: JoinHandle<()>,
+    _started: mpsc::Receiver<Vec<Started>>,
+    findings: mpsc::Receiver<Vec<Finding>>,
+}
+
+impl Bench {
+    fn new(session_age: Duration) -> Self {
+        Self::on(Arc::new(Embedded::new(Limits::default())), session_age)
+    }
+
+    fn on(queue: Arc<dyn Queue>, session_age: Duration) -> Self {
+        let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
+        let ((started, _started), (findings_in, findings)) = (mpsc::channel(8), mpsc::channel(8));
+        let options = Options { server: "server-1".into(), session_age };
+        let (owner, dispatch) =
+            Owner::new(queue, options, metrics.clone(), &TaskTracker::new(), started, findings_in);
+        let owner = tokio::spawn(owner.run(stop.clone(), Duration::ZERO));
+        Self { dispatch, metrics, stop, owner, _started, findings }
+    }
+
+    async fn connect<S>(&self, worker: &str, said: S) -> ReceiverStream<ToWorker>
+    where
+        S: futures_util::Stream<Item = Result<FromWorker, String>> + Send + 'static,
+    {
+        let hello = Hello {
+            worker: worker.parse().unwrap(),
+            instance: "1".into(),
+            boot_id: "1".into(),
+            labels: std::collections::BTreeMap::new(),
+            slots: 1,
+            handlers: Vec::new(),
+            version: "1".into(),
+            holding: Vec::new(),
+            credit: 1,
+        };
+        let mut messages = self.dispatch.connect(hello, false, said).await.unwrap();
+        assert!(matches!(messages.next().await, Some(ToWorker::Welcome { .. })));
+        messages
+    }
+
+    fn counted(&self, line: &str) {
+        let shown = self.metrics.text().unwrap();
+        assert!(shown.contains(&format!("{line}\n")), "{line}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_whose_reading_panics_ends_its_session_and_no_other() {
+    let bench = Bench::new(Duration::from_secs(3600));
+    let (mouth, said) = mpsc::channel(1);
+    let mut other = bench.connect("web-1", ReceiverStream::new(said)).await;
+    let fragile = stream::once(async { panic!("a message that nobody expected") });
+    let ended = bench.connect("web-2", fragile).await;
+    assert_eq!(ended.collect::<Vec<_>>().await, [], "its stream ends");
+    mouth.send(Ok(FromWorker::Heartbeat(7))).await.unwrap();
+    assert_eq!(other.next().await, Some(ToWorker::HeartbeatAck(7)));
+    bench.counted("marabunta_panics_total{where=\"session\"} 1");
+    bench.counted("marabunta_sessions_ended_total{cause=\"server_fault\"} 1");
+}
+
+#[tokio::test]
+async fn an_owner_that_panics_begins_anew_and_its_worker_can_come_back() {
+    // An age that no clock can count to.
+    let bench = Bench::new(Duration::MAX);
+    for round in 1..=2 {
+        let stream = bench.connect("web-1", stream::pending()).await;
+        assert_eq!(stream.collect::<Vec<_>>().await, [], "its stream ends, so that it comes back");
+        bench.counted(&format!("marabunta_panics_total{{where=\"sessions_owner\"}} {round}"));
+        bench.counted("marabunta_sessions_connected 0");
+    }
+    bench.stop.cancel();
+    bench.owner.await.expect("it stops when it is told to");
+}
+
+#[tokio::test]
+async fn what_was_claimed_and_never_heard_of_goes_back() {
+    let queue = Arc::new(Deaf { queue: Embedded::new(Limits::default()), next: true.into() });
+    let mut bench = Bench::on(queue.clone(), Duration::from_secs(3600));
+    let (_mouth, said) = mpsc::channel(1);
+    let mut messages = bench.connect("web-1", ReceiverStream::new(said)).await;
+    let place = Place::Worker("web-1".parse().unwrap());
+    let run = RunId::new(crate::clock::wall(), 0);
+    let entry = Entry {
+        run,
+        place,
+        priority: Priority::Normal,
+        delay: Duration::ZERO,
+        expires: None,
+        overlap: None,
+        key: None,
+        body: "unread".into(),
+    };
+    queue.enqueue(vec![entry]).await.unwrap();
+    let found = tokio::select! {
+        found = bench.findings.recv() => found.unwrap(),
+        message = messages.next() => panic!("{message:?}"),
+    };
+    let [Finding::Unaccepted { run: back, fence, .. }] = &found[..] else { panic!("{found:?}") };
+    let record = queue.look(vec![run]).await.unwrap().remove(0).unwrap();
+    assert_eq!((*back, Some(*fence)), (run, record.fence));
+}

@@ -1,0 +1,22 @@
+//! The invariants, each a pure function from the evidence to what violates it.
+
+pub mod violation;
+
+mod bounds;
+mod durable;
+mod executions;
+mod fences;
+mod firings;
+mod lost;
+mod overlap;
+mod place;
+mod quiet;
+mod twice;
+
+#[cfg(test)]
+mod hand_made;
+
+pub mod verdict;
+
+pub use verdict::Verdict;
+pub use violation::{Invariant, Violation};

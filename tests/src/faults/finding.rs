@@ -1,0 +1,106 @@
+//! What a named fault brought up.
+
+use std::time::Duration;
+
+use super::checker::Verdict;
+
+/// A time that was measured and what it may be at the most.
+#[derive(Clone, Debug)]
+pub struct Bar {
+    /// What took this time, as in "a new run completes".
+    pub what: &'static str,
+    /// `None`: it never came.
+    pub took: Option<Duration>,
+    pub limit: Duration,
+}
+
+impl Bar {
+    pub fn holds(&self) -> bool {
+        self.took.is_some_and(|took| took < self.limit)
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Until the fault was noticed and acted on.
+    pub detection: Option<Bar>,
+    /// Until all was well again.
+    pub recovery: Option<Bar>,
+    pub verdict: Verdict,
+    /// What else was demanded and is not so.
+    pub unmet: Vec<String>,
+    /// What was seen, for people.
+    pub seen: Vec<String>,
+}
+
+impl Finding {
+    pub fn of(verdict: Verdict) -> Self {
+        Self { detection: None, recovery: None, verdict, unmet: Vec::new(), seen: Vec::new() }
+    }
+
+    pub fn detected(mut self, what: &'static str, took: Option<Duration>, limit: u64) -> Self {
+        self.detection = Some(Bar { what, took, limit: Duration::from_secs(limit) });
+        self
+    }
+
+    pub fn recovered(mut self, what: &'static str, took: Option<Duration>, limit: u64) -> Self {
+        self.recovery = Some(Bar { what, took, limit: Duration::from_secs(limit) });
+        self
+    }
+
+    /// Something that must be so.
+    pub fn demand(mut self, is_so: bool, what: impl Into<String>) -> Self {
+        if !is_so {
+            self.unmet.push(what.into());
+        }
+        self
+    }
+
+    /// No run was executed more than once, not even with an explanation.
+    pub fn nothing_again(self) -> Self {
+        let again = self.verdict.again;
+        self.demand(again == 0, format!("{again} executions are not the first of their run"))
+    }
+
+    pub fn seen(mut self, what: impl Into<String>) -> Self {
+        self.seen.push(what.into());
+        self
+    }
+
+    /// Order and outcome are right, whatever the times.
+    pub fn is_right(&self) -> bool {
+        self.verdict.violations.is_empty() && self.unmet.is_empty()
+    }
+
+    /// The times are right.
+    pub fn is_in_time(&self) -> bool {
+        self.bars().all(Bar::holds)
+    }
+
+    /// All is right.
+    pub fn passes(&self) -> bool {
+        self.is_right() && self.is_in_time()
+    }
+
+    pub fn bars(&self) -> impl Iterator<Item = &Bar> {
+        self.detection.iter().chain(&self.recovery)
+    }
+
+    /// What is not as it must be, a line each; of many violations the first few.
+    pub fn complaints(&self) -> Vec<String> {
+        const SHOWN: usize = 8;
+        let violations = &self.verdict.violations;
+        let mut lines: Vec<String> = violations.iter().take(SHOWN).map(ToString::to_string).collect();
+        if violations.len() > SHOWN {
+            lines.push(format!("and {} more violations", violations.len() - SHOWN));
+        }
+        lines.extend(self.unmet.iter().cloned());
+        let late = self.bars().filter(|bar| !bar.holds());
+        lines.extend(late.map(|bar| match bar.took {
+            Some(took) => format!("{} after {took:.1?}, and may take {:?}", bar.what, bar.limit),
+            None => format!("{}: never", bar.what),
+        }));
+        lines
+    }
+}

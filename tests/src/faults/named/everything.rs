@@ -1,0 +1,58 @@
+//! Everything dies, again and again.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::time::sleep;
+
+use super::super::arena::Arena;
+use super::super::deed::Deed;
+use super::super::finding::Finding;
+use super::super::history::Touched;
+use crate::support::Backend;
+
+const TIMES: usize = 20;
+
+/// Any part, at any moment, twenty times in a row.
+pub async fn killed_at_random(backend: Backend) -> Finding {
+    let seed = rand::random();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut arena = Arena::on(backend).witnesses(4).daemons(1).start().await;
+    let short = arena.mix(&Deed::taking(Duration::from_millis(20)));
+    let long = arena.mix(&Deed::taking(Duration::from_secs(2)));
+    let tick = arena.shape("w-1", true, &Deed::default());
+    arena.each_second("tick", tick).await;
+    let loads = [arena.load(short, 20.0), arena.load(long, 2.0)];
+    let mut victims: Vec<Touched> = (0..arena.servers().len()).map(Touched::Server).collect();
+    victims.extend(arena.names.iter().cloned().map(Touched::Worker));
+    if backend == Backend::MariaDbRedis {
+        victims.extend([Touched::Queue, Touched::Store]);
+    }
+    for _ in 0..TIMES {
+        sleep(Duration::from_millis(random.random_range(200..1_500))).await;
+        let victim = victims[random.random_range(0..victims.len())].clone();
+        let fault = arena.history.apply("kill -9", [victim.clone()]);
+        match &victim {
+            Touched::Server(at) => arena.servers()[*at].kill(),
+            Touched::Worker(name) => arena.worker(name).kill(),
+            Touched::Queue => arena.cluster.redis().kill(),
+            Touched::Store => arena.cluster.mariadb().kill(),
+        }
+        sleep(Duration::from_millis(random.random_range(0..1_000))).await;
+        match &victim {
+            // It may find its store or queue well: one thing is dead at a time.
+            Touched::Server(at) => arena.servers()[*at].restart().await,
+            Touched::Worker(name) => arena.worker(name).restart(),
+            Touched::Queue => arena.cluster.redis().restart().await,
+            Touched::Store => arena.cluster.mariadb().restart().await,
+        }
+        arena.history.heal(fault);
+    }
+    for load in loads {
+        arena.stop(load).await;
+    }
+    let (_, verdict) = arena.conclude().await;
+    let again = verdict.again;
+    Finding::of(verdict).seen(format!("seed {seed}, {again} executions explained"))
+}

@@ -1,0 +1,25 @@
+//! The named faults. Each gets an arena of its own, breaks it in one way, and tells what it found.
+
+mod certificates;
+mod commands;
+mod crashes;
+mod disk;
+mod everything;
+mod forgotten;
+mod links;
+mod list;
+mod network;
+mod poison;
+mod queue;
+mod reports;
+mod schedules;
+mod servers;
+mod services;
+mod sessions;
+mod store;
+mod time;
+mod versions;
+mod workers;
+mod zones;
+
+pub use list::{Named, all};

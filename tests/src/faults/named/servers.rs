@@ -1,0 +1,102 @@
+//! Servers that die, stop and are replaced.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::super::arena::Arena;
+use super::super::deed::Deed;
+use super::super::finding::Finding;
+use super::super::history::Touched;
+use crate::support::Backend;
+
+/// Short runs and such as are under way when their server goes.
+async fn busy(backend: Backend) -> (Arena, Vec<super::super::workload::Load>) {
+    let mut arena = Arena::on(backend).witnesses(4).daemons(1).start().await;
+    let short = arena.mix(&Deed::taking(Duration::from_millis(20)));
+    let long = arena.mix(&Deed::taking(Duration::from_secs(3)));
+    let loads = vec![arena.load(short, 30.0), arena.load(long, 3.0)];
+    sleep(Duration::from_secs(3)).await;
+    (arena, loads)
+}
+
+/// The embedded one is started again, as nobody else is there.
+pub async fn killed(backend: Backend) -> Finding {
+    let (mut arena, loads) = busy(backend).await;
+    let fault = arena.history.apply("kill -9", [Touched::Server(0)]);
+    let mut moment = arena.history.applied(fault);
+    arena.servers()[0].kill();
+    if backend == Backend::Embedded {
+        arena.servers()[0].restart().await;
+        moment = arena.history.heal(fault);
+    }
+    sleep(Duration::from_secs(12)).await;
+    if backend != Backend::Embedded {
+        arena.servers()[0].restart().await;
+        arena.history.heal(fault);
+    }
+    sleep(Duration::from_secs(2)).await;
+    for load in loads {
+        arena.stop(load).await;
+    }
+    let names = arena.names.clone();
+    let (evidence, verdict) = arena.conclude().await;
+    Finding::of(verdict)
+        .detected("all its workers work again", evidence.all_at_work_after(moment, &names), 10)
+        .recovered("the first new run is done", evidence.first_end_after(moment), 10)
+        .nothing_again()
+}
+
+pub async fn told_to_stop(backend: Backend) -> Finding {
+    let (mut arena, loads) = busy(backend).await;
+    let fault = arena.history.apply("SIGTERM", [Touched::Server(0)]);
+    let mut moment = arena.history.applied(fault);
+    arena.servers()[0].terminate();
+    let code = arena.servers()[0].exit().await;
+    if backend == Backend::Embedded {
+        arena.servers()[0].restart().await;
+        moment = arena.history.heal(fault);
+    }
+    sleep(Duration::from_secs(8)).await;
+    if backend != Backend::Embedded {
+        arena.servers()[0].restart().await;
+        arena.history.heal(fault);
+    }
+    sleep(Duration::from_secs(2)).await;
+    for load in loads {
+        arena.stop(load).await;
+    }
+    let names = arena.names.clone();
+    let (evidence, verdict) = arena.conclude().await;
+    Finding::of(verdict)
+        .detected("all its workers work again", evidence.all_at_work_after(moment, &names), 10)
+        .recovered("the first new run is done", evidence.first_end_after(moment), 10)
+        .demand(code == 0, format!("it exited with {code}"))
+        .nothing_again()
+}
+
+/// One after another, with what a deployment would do: stop, start, wait until it is ready.
+pub async fn replaced_one_by_one(backend: Backend) -> Finding {
+    let (mut arena, loads) = busy(backend).await;
+    let mut codes = Vec::new();
+    for (at, server) in arena.servers().iter().enumerate() {
+        let fault = arena.history.apply("SIGTERM", [Touched::Server(at)]);
+        server.terminate();
+        codes.push(server.exit().await);
+        server.restart().await;
+        arena.history.heal(fault);
+        sleep(Duration::from_secs(2)).await;
+    }
+    for load in loads {
+        arena.stop(load).await;
+    }
+    let (evidence, verdict) = arena.conclude().await;
+    let tries = evidence.most_tries();
+    let (refused, unknown) = (verdict.refused, verdict.unknown);
+    Finding::of(verdict)
+        .demand(codes.iter().all(|code| *code == 0), format!("they exited with {codes:?}"))
+        .demand(tries <= 2, format!("a submit was tried {tries} times"))
+        .demand(refused + unknown == 0, format!("{refused} submits were refused, {unknown} never answered"))
+        .seen(format!("at most {tries} tries of a submit"))
+        .nothing_again()
+}

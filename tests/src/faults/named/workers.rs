@@ -1,0 +1,114 @@
+//! Workers that die or hang.
+
+use std::fs;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::super::arena::{ALL, Arena};
+use super::super::deed::Deed;
+use super::super::finding::Finding;
+use super::super::history::Touched;
+use super::super::testimony::Word;
+use crate::support::Backend;
+
+/// Long enough to be under way when its worker dies.
+const LONG: Duration = Duration::from_secs(2);
+
+/// An SDK worker, a daemon with its tasks, and a daemon alone.
+pub async fn killed(backend: Backend) -> Finding {
+    let mut arena = Arena::on(backend).slots(16).witnesses(3).daemons(3).start().await;
+    let mix = arena.mix(&Deed::taking(LONG));
+    let load = arena.load(mix, 6.0);
+    let anywhere = arena.shape(&format!("any({ALL})"), true, &Deed::taking(LONG));
+    let fast = arena.shape(&format!("any({ALL})"), false, &Deed::taking(LONG));
+    let more = arena.load(vec![anywhere, fast], 4.0);
+    let mut killed = Vec::new();
+    for (name, with_tasks) in [("w-1", true), ("d-1", true), ("d-2", false)] {
+        arena
+            .until(&format!("{name} is at work"), |testimony, one| {
+                testimony.worker(one) == name && one.word.is_none() && one.doubled.eq(&false)
+            })
+            .await;
+        let fault = arena.history.apply("kill -9", [Touched::Worker(name.to_owned())]);
+        let moment = arena.history.applied(fault);
+        if with_tasks {
+            arena.kill_with_tasks(name)
+        } else {
+            arena.worker(name).kill()
+        }
+        killed.push((name, moment, fault));
+    }
+    // What a dead worker had is given away after 8 s.
+    sleep(Duration::from_secs(12)).await;
+    for (name, _, fault) in &killed {
+        arena.worker(name).restart();
+        arena.cluster.online(name).await;
+        arena.history.heal(*fault);
+    }
+    sleep(Duration::from_secs(3)).await;
+    arena.stop(load).await;
+    arena.stop(more).await;
+    let (evidence, verdict) = arena.conclude().await;
+    let again =
+        killed[..2].iter().filter_map(|(name, moment, _)| evidence.begun_again_after(*moment, name)).max();
+    Finding::of(verdict).recovered("what it had for any worker runs elsewhere", again, 10)
+}
+
+/// Both a run that only it may have and one that others may have are under way.
+pub async fn paused_long(backend: Backend) -> Finding {
+    let mut arena = Arena::on(backend).witnesses(3).start().await;
+    let gate = arena.gate("gate");
+    let gated = Deed { gate: Some(gate.clone()), ..Deed::default() };
+    let own = [arena.shape("w-1", true, &gated), arena.shape("w-1", false, &gated)];
+    let anywhere = arena.shape(&format!("any({ALL})"), true, &gated);
+    let own = arena.burst(&own, 2).await;
+    arena.burst(&[anywhere], 4).await;
+    let shared = arena
+        .until("w-1 has a run for any", |testimony, one| {
+            testimony.worker(one) == "w-1" && own.iter().all(|own| own.run != one.run)
+        })
+        .await;
+    let mix = arena.mix(&Deed::default());
+    let load = arena.load(mix, 10.0);
+    let fault = arena.history.apply("SIGSTOP", [Touched::Worker("w-1".to_owned())]);
+    let moment = arena.history.applied(fault);
+    arena.worker("w-1").pause();
+    let second =
+        arena.until("another has its run", |_, one| one.run == shared.run && one.start > shared.start).await;
+    arena.worker("w-1").resume();
+    let resumed = arena.history.heal(fault);
+    let stopped = arena
+        .until("w-1 stops what was given away", |testimony, one| {
+            one.run == shared.run && testimony.worker(one) == "w-1" && one.word == Some(Word::Stopped)
+        })
+        .await;
+    fs::remove_file(gate).expect("a gate is opened once");
+    arena.stop(load).await;
+    let (evidence, verdict) = arena.conclude().await;
+    let own: Vec<usize> = own.iter().map(|own| evidence.testimony.of(own.run).len()).collect();
+    Finding::of(verdict)
+        .detected("what it had for any worker runs elsewhere", Some(second.start.since(moment)), 30)
+        .recovered("it stops what was given away", Some(stopped.end.since(resumed)), 10)
+        .demand(own == [1, 1], format!("its own runs were executed {own:?} times, not once each"))
+}
+
+/// It is back before anybody may think that it is gone.
+pub async fn paused_briefly(backend: Backend) -> Finding {
+    let mut arena = Arena::on(backend).witnesses(2).daemons(1).start().await;
+    let mix = arena.mix(&Deed::taking(Duration::from_millis(300)));
+    let load = arena.load(mix, 10.0);
+    for name in ["w-1", "d-1"] {
+        arena.until(&format!("{name} is at work"), |testimony, one| testimony.worker(one) == name).await;
+        let fault = arena.history.apply("SIGSTOP", [Touched::Worker(name.to_owned())]);
+        arena.worker(name).pause();
+        // Half of the 15 s after which it counts as silent.
+        sleep(Duration::from_millis(7_500)).await;
+        arena.worker(name).resume();
+        arena.history.heal(fault);
+    }
+    sleep(Duration::from_secs(2)).await;
+    arena.stop(load).await;
+    let (_, verdict) = arena.conclude().await;
+    Finding::of(verdict).nothing_again()
+}

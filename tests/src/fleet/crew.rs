@@ -1,0 +1,145 @@
+//! The members, who of them lives, and who died.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::ensure;
+use tokio::time::{Instant, sleep};
+
+use super::member::{Common, Member};
+use super::testimony::Life;
+
+/// What was sent to a member while it did not read may be begun so much later.
+const LATE: Duration = Duration::from_secs(5);
+
+/// All members of a scenario. On drop they die at once.
+#[derive(Debug)]
+pub struct Fleet {
+    pub common: Common,
+    places: Mutex<Vec<Place>>,
+    deaths: Mutex<HashMap<Life, Instant>>,
+    /// Members that did not read, and from when until when.
+    stalls: Mutex<Vec<(usize, Instant, Instant)>>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    member: Option<Member>,
+    lives: u32,
+}
+
+impl Fleet {
+    /// Places for `count` members, of which the first `living` are started; they connect when they can.
+    pub fn start(count: usize, living: usize, common: Common) -> anyhow::Result<Self> {
+        let fleet =
+            Self { common, places: Mutex::default(), deaths: Mutex::default(), stalls: Mutex::default() };
+        fleet.places().resize_with(count, Place::default);
+        for number in 0..living {
+            fleet.revive(number)?;
+        }
+        Ok(fleet)
+    }
+
+    pub fn size(&self) -> usize {
+        self.places().len()
+    }
+
+    /// How many have a session, as far as they know.
+    pub fn connected(&self) -> usize {
+        self.places()
+            .iter()
+            .filter_map(|place| place.member.as_ref())
+            .filter(|one| one.is_connected())
+            .count()
+    }
+
+    /// How many live.
+    pub fn living(&self) -> usize {
+        self.places().iter().filter(|place| place.member.is_some()).count()
+    }
+
+    /// Waits until all who live are connected, and says how long that took.
+    pub async fn all_connected(&self, within: Duration) -> anyhow::Result<Duration> {
+        let since = Instant::now();
+        loop {
+            let (connected, living) = (self.connected(), self.living());
+            if connected == living {
+                return Ok(since.elapsed());
+            }
+            ensure!(since.elapsed() < within, "{connected} of {living} are connected after {within:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until hardly anybody is connected.
+    pub async fn most_cut(&self) {
+        while self.connected() > self.size() / 10 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Acts on a member, if it lives.
+    pub fn with<T>(&self, number: usize, act: impl FnOnce(&Member) -> T) -> Option<T> {
+        self.places()[number].member.as_ref().map(act)
+    }
+
+    /// A sudden death.
+    pub fn kill(&self, number: usize) {
+        let member = self.places()[number].member.take();
+        if let Some(member) = member {
+            self.deaths().insert(member.life(), Instant::now());
+        }
+    }
+
+    /// Takes a member out, to be drained.
+    pub fn take(&self, number: usize) -> Option<Member> {
+        self.places()[number].member.take()
+    }
+
+    /// A new daemon under the name of one that died.
+    pub fn revive(&self, number: usize) -> anyhow::Result<()> {
+        let place = &mut self.places()[number];
+        ensure!(place.member.is_none(), "member {number} lives");
+        place.lives += 1;
+        let life = Life { member: number, number: place.lives };
+        place.member = Some(Member::start(number, life, &self.common)?);
+        Ok(())
+    }
+
+    /// A life has ended suddenly by itself, or was one of none of these places.
+    pub fn note_death(&self, life: Life, at: Instant) {
+        self.deaths().insert(life, at);
+    }
+
+    /// Opens the valves of these members again, which have been shut `since`.
+    pub fn open_valves(&self, members: impl Iterator<Item = usize>, since: Instant) {
+        for number in members {
+            self.with(number, |member| member.valve.shut(false));
+            let stall = (number, since, Instant::now());
+            self.stalls.lock().unwrap_or_else(PoisonError::into_inner).push(stall);
+        }
+    }
+
+    /// What happened to a life that explains that something which it had, or was given, at this time is executed again.
+    pub fn fault(&self, life: Life, at: Instant) -> Option<Instant> {
+        let stalls = self.stalls.lock().unwrap_or_else(PoisonError::into_inner);
+        let stalled = |(member, from, to): &&(usize, Instant, Instant)| {
+            *member == life.member && *from <= at && at <= *to + LATE
+        };
+        self.died(life).or_else(|| stalls.iter().find(stalled).map(|(_, from, _)| *from))
+    }
+
+    /// When this life ended suddenly.
+    pub fn died(&self, life: Life) -> Option<Instant> {
+        self.deaths().get(&life).copied()
+    }
+
+    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deaths(&self) -> MutexGuard<'_, HashMap<Life, Instant>> {
+        self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
