@@ -5,6 +5,7 @@
 //! `MARABUNTA_TEST_CASES` is how many sequences are tried.
 
 mod call;
+mod judge;
 mod operation;
 mod play;
 mod reference;
@@ -16,7 +17,8 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use crate::bench::Bench;
-use play::{Play, limits};
+use judge::limits;
+use play::Play;
 
 /// Operations of one case at the most.
 const LENGTH: usize = 150;

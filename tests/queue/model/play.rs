@@ -1,5 +1,4 @@
-//! A case: operations, carried out one after the other on a real queue, each answer and all that the queue then knows held against the
-//! reference.
+//! A case: workers, their servers and a store, who make the calls that operations ask for and know what they heard of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,15 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
 use marabunta_server::queue::{
-    Census, Claim, Delivery, Entry, Limits, Phase, Record, Restored, Session, Settled, Settlement, Step,
-    shard_of,
+    Claim, Delivery, Entry, Phase, Record, Restored, Session, Settled, Settlement, Step, shard_of,
 };
 use marabunta_server::run::{Counters, Fence, Key, Place, RunId};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::call::{Answer, Call};
+use super::judge::Judge;
 use super::operation::{Delay, Loss, Operation, What, Why};
-use super::reference::{Clock, Moment, Shard, Uncertain};
+use super::reference::Uncertain;
 use crate::bench::{Bench, name, session};
 
 const WORKERS: [&str; 2] = ["web-1", "web-2"];
@@ -25,36 +24,14 @@ const SERVERS: [&str; 2] = ["server-1", "server-2"];
 const SHORT: Duration = Duration::from_millis(12);
 const LONG: Duration = Duration::from_secs(600);
 
-/// Short spans, told apart by more than a busy machine blurs them.
-pub fn limits() -> Limits {
-    Limits {
-        life: Duration::from_millis(120),
-        grace: Duration::from_millis(25),
-        pause: Duration::from_secs(3600),
-        late: Duration::from_millis(80),
-        offer: Duration::from_millis(24),
-        waiting: 5,
-        ..Limits::default()
-    }
-}
-
-/// By how much a clock of whole milliseconds is off, and for how long a call lasts usually.
-const MILLISECONDS: Duration = Duration::from_millis(2);
-const CALL: Duration = Duration::from_millis(4);
-
 pub struct Play {
-    bench: Bench,
-    shards: Vec<Shard>,
-    started: Instant,
+    judge: Judge,
     /// The latest session of each worker, as its server knows it; none of a server that is dead.
     sessions: [Option<Session>; WORKERS.len()],
     /// What each worker has seen and not reported.
     held: Vec<Held>,
     /// What the store knows of each run that was accepted.
     known: BTreeMap<RunId, Kept>,
-    ended: BTreeSet<RunId>,
-    /// The highest fence that was ever given.
-    fence: u64,
     entered: u32,
 }
 
@@ -73,13 +50,8 @@ struct Kept {
 
 impl Play {
     pub fn new(bench: Bench) -> Self {
-        let clock = Clock {
-            limits: limits(),
-            slack: if bench.is_in_memory() { Duration::ZERO } else { MILLISECONDS },
-        };
-        let shards = vec![Shard::new(clock); usize::from(bench.queue.shards())];
-        let (sessions, held, known, ended) = Default::default();
-        Self { bench, shards, started: Instant::now(), sessions, held, known, ended, fence: 0, entered: 0 }
+        let (sessions, held, known) = Default::default();
+        Self { judge: Judge::new(bench), sessions, held, known, entered: 0 }
     }
 
     /// Carries them out and brings all to an end. A case of which the clocks leave it open what should happen ends early.
@@ -94,13 +66,9 @@ impl Play {
                 return;
             }
         }
+        // It ends when nothing is open, and then nothing is counted.
         if self.settle_all().await.is_ok() {
-            assert_eq!(
-                self.bench.queue.census().await.unwrap(),
-                Census::default(),
-                "after quiet all is empty"
-            );
-            assert!(self.bench.queue.selectors().await.unwrap().is_empty());
+            assert!(self.judge.open_runs().is_empty());
         }
     }
 
@@ -156,11 +124,13 @@ impl Play {
                 };
                 if self.call(Call::Withdraw(run), loss).await? == Some(Answer::Withdrawn(true)) {
                     self.known.remove(&run);
-                    self.ended.insert(run);
                 }
                 Ok(())
             }
-            Operation::Census => self.count().await,
+            Operation::Census => {
+                self.judge.count(&WORKERS, &PLACES).await;
+                Ok(())
+            }
             Operation::Pass { millis } => {
                 sleep(Duration::from_millis(millis.into())).await;
                 Ok(())
@@ -173,7 +143,7 @@ impl Play {
         let overlap =
             what.overlap.map(|(policy, one)| (policy, if one { "one" } else { "other" }.to_owned()));
         let key = what.key.map(|one| Key { text: if one { "k" } else { "l" }.to_owned(), request: [7; 16] });
-        let shards = self.bench.queue.shards();
+        let shards = self.judge.shards();
         self.entered += 1;
         // What must know of each other is in one shard; ids grow.
         let shard = match (&overlap, &key) {
@@ -202,7 +172,7 @@ impl Play {
         let kept = Kept { entry: entry.clone(), counters: Counters::default(), running: None };
         self.call(Call::Enqueue(entry), loss).await?;
         // It was taken in, whoever knows.
-        if self.record(run).is_some() {
+        if self.judge.record(run).is_some() {
             self.known.entry(run).or_insert(kept);
         }
         Ok(())
@@ -242,7 +212,7 @@ impl Play {
         }
         let at = usize::from(held) % self.held.len();
         let Held { delivery, .. } = self.held[at].clone();
-        let step = step(self.record(delivery.run).as_ref());
+        let step = step(self.judge.record(delivery.run).as_ref());
         let settlement = Settlement { run: delivery.run, fence: Some(delivery.fence), step: step.clone() };
         let answer = self.call(Call::Settle(settlement), loss).await?;
         if answer.is_some() {
@@ -278,7 +248,7 @@ impl Play {
         let gone: BTreeSet<_> = met.stale.iter().chain(&met.unknown).collect();
         self.held.retain(|held| !gone.contains(&(held.delivery.run, held.delivery.fence)));
         for (run, accepted) in met.missing {
-            let Some(record) = self.record(run) else { continue };
+            let Some(record) = self.judge.record(run) else { continue };
             let why = if accepted { Why::Lost } else { Why::Unaccepted };
             let step = again(Some(record.counters), Delay::None, why);
             self.call(Call::Settle(Settlement { run, fence: record.fence, step }), Loss::Nothing).await?;
@@ -288,25 +258,9 @@ impl Play {
 
     /// Everything is gone; the store fills the queue again, and every session is opened again.
     async fn flush(&mut self) -> Result<(), Uncertain> {
-        self.bench.flush(limits()).await;
-        let clock = self.shards[0].clock.clone();
-        self.shards.fill(Shard::new(clock));
-        let queue = self.bench.queue.clone();
-        assert!(queue.is_empty_handed().await.unwrap());
-        assert!(queue.begin_rebuild(Duration::from_secs(60)).await.unwrap());
-        queue.raise_fence(Fence(self.fence + 1)).await.unwrap();
-        let mut all: Vec<Restored> = self.known.values().map(restored).collect();
-        all.sort_by_key(|one| (one.held.is_none(), one.attempt == 0));
-        let before = self.now();
-        queue.restore(all.clone()).await.unwrap();
-        let now = self.since(before);
-        for one in all {
-            let home = self.home(one.entry.run);
-            self.shards[home].restore(one, now);
-        }
-        queue.finish_rebuild().await.unwrap();
-        assert!(!queue.is_empty_handed().await.unwrap());
-        self.compare().await?;
+        let mut restored: Vec<Restored> = self.known.values().map(restored).collect();
+        restored.sort_by_key(|one| (one.held.is_none(), one.attempt == 0));
+        self.judge.flush(restored).await;
         for worker in 0..WORKERS.len() {
             if let Some(session) = self.sessions[worker].clone() {
                 self.open(worker, session, Loss::Nothing).await?;
@@ -321,13 +275,10 @@ impl Play {
             self.connect(worker, false, 0, Loss::Nothing).await?;
         }
         for _ in 0..100 {
-            let left: Vec<Record> = self
-                .shards
-                .iter()
-                .flat_map(|shard| shard.open_runs().filter_map(|run| shard.record(run)))
-                .collect();
+            let left = self.judge.open_runs();
             if left.is_empty() {
-                return self.count().await;
+                self.judge.count(&WORKERS, &PLACES).await;
+                return Ok(());
             }
             for (worker, own) in WORKERS.into_iter().enumerate() {
                 let session = self.sessions[worker].as_ref().unwrap().id;
@@ -340,9 +291,8 @@ impl Play {
                 self.report(0, |_| Step::Remove { result: None }, Loss::Nothing).await?;
             }
             self.call(Call::Tick, Loss::Nothing).await?;
-            for record in left {
-                let run = record.run;
-                match self.record(run).map(|record| record.phase) {
+            for run in left {
+                match self.judge.record(run).map(|record| record.phase) {
                     Some(Phase::Due(_)) => self.call(Call::Cancel(run), Loss::Nothing).await.map(drop)?,
                     Some(Phase::Ending | Phase::Missed) => {
                         let step = Step::Remove { result: None };
@@ -360,173 +310,14 @@ impl Play {
         self.ask(call, loss).await.map(|(answer, _)| answer)
     }
 
-    /// Makes a call, holds the answer and all that the queue knows then against the reference, and returns what the caller hears.
     async fn ask(&mut self, call: Call, loss: Loss) -> Result<(Option<Answer>, Vec<Delivery>), Uncertain> {
-        if loss == Loss::Request {
-            return Ok((None, Vec::new()));
-        }
-        self.let_edges_pass().await;
-        let before = self.now();
-        let queue = self.bench.queue.clone();
-        let asked = call.clone().ask(&*queue);
-        let leaves = loss == Loss::Caller && call.shows();
-        let heard = tokio::select! {
-            biased;
-            heard = asked => Some(heard),
-            () = std::future::ready(()), if leaves => None,
-        };
-        let untouched = heard.is_none().then(|| self.shards.clone());
-        let ids: Vec<RunId> = self.known.keys().chain(&self.ended).copied().chain(call.run()).collect();
-        let records = self.look(ids).await;
-        let now = self.since(before);
-        let expected = call.foretell(&mut self.shards, now)?;
-        if let Some(untouched) = untouched
-            && !self.agrees(&records)
-        {
-            // It was not carried out.
-            self.shards = untouched;
-            self.assert_agrees(&records, &call);
-            return Ok((None, Vec::new()));
-        }
-        if let Answer::Claimed(given, _) = &expected {
-            self.give(given, &records);
-        }
-        if let Some((answer, _)) = &heard {
-            assert_eq!(*answer, expected, "the answer to {call:?}");
-        }
-        self.assert_agrees(&records, &call);
-        if let (
-            Call::Settle(Settlement { run, step: Step::Remove { .. }, .. }),
-            Answer::Settled(Settled::Settled),
-        ) = (&call, &expected)
-        {
-            assert!(self.ended.insert(*run), "a run ends once: {run}");
-            self.known.remove(run);
-        }
-        match heard {
-            Some((answer, deliveries)) if loss == Loss::Nothing => Ok((Some(answer), deliveries)),
-            _ => Ok((None, Vec::new())),
-        }
-    }
-
-    /// Takes over the fences that were given, each higher than any before.
-    fn give(&mut self, given: &[(RunId, u32)], records: &BTreeMap<RunId, Option<Record>>) {
-        for (run, _) in given {
-            let home = self.home(*run);
-            if let Some(fence) = records[run].as_ref().and_then(|record| record.fence) {
-                self.shards[home].given(*run, fence);
-                self.fence = self.fence.max(fence.0);
-            }
-        }
-    }
-
-    async fn count(&mut self) -> Result<(), Uncertain> {
-        let queue = self.bench.queue.clone();
-        let mut sum = Census::default();
-        for part in self.shards.iter().map(Shard::census) {
-            sum.delayed += part.delayed;
-            sum.behind += part.behind;
-            sum.ready += part.ready;
-            sum.in_flight += part.in_flight;
-            sum.ending += part.ending;
-            sum.oldest = [sum.oldest, part.oldest].into_iter().flatten().min();
-        }
-        assert_eq!(queue.census().await.unwrap(), sum);
-        let selectors: BTreeSet<Place> = self.shards.iter().flat_map(Shard::selectors).collect();
-        assert_eq!(queue.selectors().await.unwrap().into_iter().collect::<BTreeSet<_>>(), selectors);
-        for place in PLACES.map(|place| Place::parse(place).unwrap()) {
-            let ready: usize = self.shards.iter().map(|shard| shard.ready(&place).len()).sum();
-            assert_eq!(queue.depth(place).await.unwrap(), ready as u64);
-        }
-        let workers = WORKERS.map(name).to_vec();
-        let holding: Vec<u64> = workers
-            .iter()
-            .map(|worker| self.shards.iter().map(|shard| shard.holding(worker)).sum())
-            .collect();
-        assert_eq!(queue.holding(workers.clone()).await.unwrap(), holding);
-        let live: Vec<_> = workers.iter().map(|worker| self.shards[0].live(worker).cloned()).collect();
-        assert_eq!(queue.sessions(workers).await.unwrap(), live);
-        Ok(())
-    }
-
-    /// Waits until nothing is about to happen, so that it can be told whether it has.
-    async fn let_edges_pass(&self) {
-        let slack = self.shards[0].clock.slack;
-        if slack.is_zero() {
-            return;
-        }
-        loop {
-            let now = self.now();
-            let near = self.shards.iter().flat_map(Shard::edges);
-            let near = near.filter(|edge| edge.most + slack > now && edge.least < now + CALL + slack);
-            let Some(clear) = near.map(|edge| edge.most + slack).max() else { return };
-            sleep(clear - now + Duration::from_micros(100)).await;
-        }
-    }
-
-    async fn compare(&mut self) -> Result<(), Uncertain> {
-        let ids = self.known.keys().chain(&self.ended).copied().collect();
-        let records = self.look(ids).await;
-        assert!(self.agrees(&records), "after the queue was filled again: {}", self.difference(&records));
-        Ok(())
-    }
-
-    async fn look(&self, ids: Vec<RunId>) -> BTreeMap<RunId, Option<Record>> {
-        let records = self.bench.queue.look(ids.clone()).await.unwrap();
-        ids.into_iter().zip(records.into_iter().map(|record| record.map(timeless))).collect()
-    }
-
-    fn agrees(&self, records: &BTreeMap<RunId, Option<Record>>) -> bool {
-        self.difference(records).is_empty()
-    }
-
-    fn assert_agrees(&self, records: &BTreeMap<RunId, Option<Record>>, call: &Call) {
-        assert!(self.agrees(records), "after {call:?}: {}", self.difference(records));
-    }
-
-    /// Runs of which the queue and the reference do not say the same.
-    fn difference(&self, records: &BTreeMap<RunId, Option<Record>>) -> String {
-        let differ = records.iter().filter(|(run, found)| {
-            let expected = self.record(**run);
-            // A fence that was just given is not foretold.
-            let new = |record: &Record| Record { fence: None, ..record.clone() };
-            found.as_ref().map(new) != expected.as_ref().map(new)
-                || found.as_ref().map(|one| one.fence) < expected.as_ref().map(|one| one.fence)
-        });
-        let lines =
-            differ.map(|(run, found)| format!("\n{run} is {found:?}\nshould be {:?}", self.record(*run)));
-        lines.collect()
-    }
-
-    fn record(&self, run: RunId) -> Option<Record> {
-        self.shards[self.home(run)].record(run)
-    }
-
-    fn home(&self, run: RunId) -> usize {
-        usize::from(run.shard()) % self.shards.len()
+        let heard = self.judge.ask(call, loss).await?;
+        self.known.retain(|run, _| !self.judge.has_ended(*run));
+        Ok(heard)
     }
 
     fn session(&self, worker: u8) -> Option<Session> {
         self.sessions[usize::from(worker) % WORKERS.len()].clone()
-    }
-
-    fn now(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    fn since(&self, before: Duration) -> Moment {
-        Moment { least: before, most: self.now() }
-    }
-}
-
-impl Call {
-    /// Whether what it does can be seen in the runs, and so whether it was carried out.
-    fn shows(&self) -> bool {
-        !matches!(self, Self::Open(..) | Self::Renew(..) | Self::Close(..) | Self::Tick | Self::Reap)
-    }
-
-    fn run(&self) -> Option<RunId> {
-        if let Self::Enqueue(entry) = self { Some(entry.run) } else { None }
     }
 }
 
@@ -563,15 +354,6 @@ fn span(delay: Delay) -> Duration {
         Delay::Short => SHORT,
         Delay::Long => LONG,
     }
-}
-
-/// Until when it waits is told apart by what happens then.
-fn timeless(record: Record) -> Record {
-    let phase = match record.phase {
-        Phase::Due(_) => Phase::Due(Duration::ZERO),
-        other => other,
-    };
-    Record { phase, ..record }
 }
 
 fn pick<K, V>(map: &BTreeMap<K, V>, at: u8) -> Option<(&K, &V)> {
