@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use marabunta_server::app::{self, Listeners};
 use marabunta_server::config::{Cli, Config};
-use tokio::net::TcpListener;
+use marabunta_server::listen;
 
 fn main() -> ExitCode {
     match start() {
@@ -27,9 +27,8 @@ fn start() -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    let bind =
-        async |address| TcpListener::bind(address).await.with_context(|| format!("listen on {address}"));
-    let listeners = Listeners { grpc: bind(config.grpc).await?, http: bind(config.http).await? };
+    let bind = |address| listen::bind(address).with_context(|| format!("listen on {address}"));
+    let listeners = Listeners { grpc: bind(config.grpc)?, http: bind(config.http)? };
     let (first, second) = app::signals().context("listen to signals")?;
     tokio::select! {
         served = app::run(config, listeners, first) => served.context("serve")?,

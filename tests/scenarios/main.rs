@@ -9,6 +9,7 @@ mod steps;
 
 mod adoption;
 mod bad_input;
+mod connections;
 mod counting;
 mod follow;
 mod policy;

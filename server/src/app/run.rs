@@ -18,7 +18,7 @@ use super::{identity, readiness};
 use crate::clock::StoreClock;
 use crate::config::Config;
 use crate::http;
-use crate::listen::{Renewal, Tls, TlsError, TlsFiles, accept};
+use crate::listen::{Renewal, Room, Tls, TlsError, TlsFiles, accept};
 use crate::metrics::{Metrics, PanicIn};
 use crate::recover::rebuild::RebuildError;
 use crate::rpc::{self, Access, Tokens, TokensError};
@@ -145,12 +145,13 @@ fn open_doors(
     info!(address = %listeners.grpc.local_addr()?, security = shown(&entry.grpc), "gRPC door open");
     info!(address = %listeners.http.local_addr()?, security = shown(&entry.http), "HTTP door open");
 
-    let connections = accept(accepting, listeners.http, entry.http, panics.clone(), stop.clone());
+    let room = Room::make();
+    let connections = accept(accepting, listeners.http, entry.http, room.http, panics.clone(), stop.clone());
     let probes = http::Probes { readiness: readiness.clone() };
     let router = http::router(probes, house.page.clone(), panics.clone());
     doors.spawn("HTTP door", http::serve(connections, router, panics.clone(), stop.clone()));
 
-    let connections = accept(accepting, listeners.grpc, entry.grpc, panics.clone(), stop.clone());
+    let connections = accept(accepting, listeners.grpc, entry.grpc, room.grpc, panics.clone(), stop.clone());
     let health = rpc::Health { readiness, stop: stop.clone() };
     let rooms = house.rooms.clone();
     let door =

@@ -195,6 +195,11 @@ impl Board {
         }
     }
 
+    /// Nobody was heard for so long: what was sent gets it on top of the time to be accepted.
+    pub fn spare(&mut self, late: Duration) {
+        self.live.values_mut().for_each(|live| live.spare(late));
+    }
+
     /// Assignments that were not accepted in time, taken off the board.
     pub fn unaccepted(&mut self, now: Instant) -> Vec<(Name, Lease)> {
         let overdue = now.checked_sub(ACCEPT);

@@ -31,6 +31,10 @@ use done::Done;
 
 /// How many events may wait for the owner; a session's reader then waits, and its worker with it.
 const EVENTS: usize = 4096;
+/// How often it is looked at what was not accepted, or is old.
+const TICK: Duration = Duration::from_secs(1);
+/// When that is later by more than this, the server is short of processor time.
+const LAG: Duration = Duration::from_millis(250);
 /// How often everything is looked at, whatever the hints said.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -131,9 +135,9 @@ impl Owner {
     }
 
     async fn serve(&mut self, stop: &CancellationToken, grace: Duration) {
-        let mut tick = interval(Duration::from_secs(1));
+        let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut renewed, mut swept) = (Instant::now(), Instant::now());
+        let (mut renewed, mut swept, mut ticked) = (Instant::now(), Instant::now(), Instant::now());
         let mut stopping: Option<Instant> = None;
         let findings = self.findings.clone();
         while stopping.is_none_or(|since| !self.state.reach.is_empty() && since.elapsed() < grace) {
@@ -148,7 +152,19 @@ impl Owner {
                     Ok(permit) => permit.send(std::mem::take(&mut self.state.found)),
                     Err(_) => break,
                 },
-                now = tick.tick() => {
+                _ = tick.tick() => {
+                    let now = Instant::now();
+                    // What has been said counts, however late it is heard; and for what is on its way yet, this server's own lag is no worker's.
+                    for _ in 0..self.events.len() {
+                        let Ok(event) = self.events.try_recv() else { break };
+                        self.on_event(event, stopping.is_some());
+                    }
+                    let late = now.duration_since(ticked).saturating_sub(TICK);
+                    if late > LAG {
+                        warn!(?late, "this server does not keep up: workers get that much longer to accept");
+                        self.state.board.spare(late);
+                    }
+                    ticked = now;
                     self.on_tick(now);
                     let failed = std::mem::take(&mut self.state.unrenewed);
                     if failed || now.duration_since(renewed) >= HEARTBEAT {

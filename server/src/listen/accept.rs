@@ -17,8 +17,6 @@ use super::{Connection, Peer, Tls};
 use crate::metrics::PanicIn;
 use crate::panics::Panics;
 
-/// How many connections one door has at the most; further ones wait in the kernel's backlog.
-const CONNECTIONS: usize = 65_536;
 /// How many TLS handshakes are under way at once; further connections wait.
 const HANDSHAKES: usize = 128;
 /// How long a TLS handshake may take.
@@ -26,17 +24,18 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the loop rests when no connection can be taken, mostly for want of file descriptors.
 const REST: Duration = Duration::from_millis(100);
 
-/// Connections of this listener, until `stop`; then the listener is closed.
+/// Connections of this listener, at most `room` at once, until `stop`; then the listener is closed.
 pub fn accept(
     tracker: &TaskTracker,
     listener: TcpListener,
     tls: Option<watch::Receiver<Tls>>,
+    room: usize,
     panics: Panics,
     stop: CancellationToken,
 ) -> impl Stream<Item = std::io::Result<Connection>> + use<> {
     // When the door has no time for them, ready connections wait here, and then the loop.
     let (ready, connections) = mpsc::channel(16);
-    tracker.spawn(run(listener, tls, ready, panics, stop));
+    tracker.spawn(run(listener, tls, ready, room, panics, stop));
     ReceiverStream::new(connections)
 }
 
@@ -44,10 +43,11 @@ async fn run(
     listener: TcpListener,
     tls: Option<watch::Receiver<Tls>>,
     ready: mpsc::Sender<std::io::Result<Connection>>,
+    room: usize,
     panics: Panics,
     stop: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(room));
     let mut handshakes = JoinSet::new();
     loop {
         let next = tokio::select! {

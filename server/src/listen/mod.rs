@@ -7,9 +7,11 @@
 mod accept;
 mod connection;
 mod renew;
+mod room;
 mod tls;
 
 pub use accept::accept;
 pub use connection::{Connection, Peer};
 pub use renew::Renewal;
+pub use room::{Room, bind};
 pub use tls::{Tls, TlsError, TlsFiles};

@@ -115,8 +115,10 @@ fn restored(open: OpenRun, missed: &BTreeSet<RunId>, now: DateTime<Utc>) -> Rest
     let mut delay = (open.ready - now).to_std().unwrap_or(Duration::ZERO);
     let held = open.worker.filter(|_| open.state == State::Running);
     let missed = missed.contains(&open.run.id);
-    let unsure = (missed || matches!(open.run.place, Place::Any(_))) && delay.is_zero() && held.is_none();
-    if unsure {
+    let waits = delay.is_zero() && held.is_none();
+    // One that was missed has not been let go since, and whether it takes place is not to hang on who connects.
+    let unsure = waits && !missed && matches!(open.run.place, Place::Any(_));
+    if unsure || waits && missed {
         delay = HOLD;
     }
     let entry = Entry::of(&open.run, delay);

@@ -13,12 +13,17 @@ use super::testimony::Life;
 /// What was sent to a member while it did not read may be begun so much later.
 const LATE: Duration = Duration::from_secs(5);
 
+/// Whoever was cut off has so long to come back before what it had is given to others.
+const GRACE: Duration = Duration::from_secs(8);
+
 /// All members of a scenario. On drop they die at once.
 #[derive(Debug)]
 pub struct Fleet {
     pub common: Common,
     places: Mutex<Vec<Place>>,
     deaths: Mutex<HashMap<Life, Instant>>,
+    /// Members whose connections were cut, and when.
+    cuts: Mutex<Vec<(usize, Instant)>>,
     /// Members that did not read, and from when until when.
     stalls: Mutex<Vec<(usize, Instant, Instant)>>,
 }
@@ -26,14 +31,21 @@ pub struct Fleet {
 #[derive(Debug, Default)]
 struct Place {
     member: Option<Member>,
+    /// The one before it, which has not ended what it had.
+    leaving: Option<Life>,
     lives: u32,
 }
 
 impl Fleet {
     /// Places for `count` members, of which the first `living` are started; they connect when they can.
     pub fn start(count: usize, living: usize, common: Common) -> anyhow::Result<Self> {
-        let fleet =
-            Self { common, places: Mutex::default(), deaths: Mutex::default(), stalls: Mutex::default() };
+        let fleet = Self {
+            common,
+            places: Mutex::default(),
+            deaths: Mutex::default(),
+            stalls: Mutex::default(),
+            cuts: Mutex::default(),
+        };
         fleet.places().resize_with(count, Place::default);
         for number in 0..living {
             fleet.revive(number)?;
@@ -92,15 +104,33 @@ impl Fleet {
         }
     }
 
-    /// Takes a member out, to be drained.
-    pub fn take(&self, number: usize) -> Option<Member> {
-        self.places()[number].member.take()
+    /// Cuts a member's connections, if it lives.
+    pub fn cut(&self, number: usize) {
+        if self.with(number, |member| member.valve.cut()).is_some() {
+            self.cuts.lock().unwrap_or_else(PoisonError::into_inner).push((number, Instant::now()));
+        }
     }
 
-    /// A new daemon under the name of one that died.
+    /// Takes a member out, to be drained; [`left`](Self::left) is to be told when it has ended.
+    pub fn take(&self, number: usize) -> Option<Member> {
+        let place = &mut self.places()[number];
+        let member = place.member.take();
+        place.leaving = member.as_ref().map(Member::life);
+        member
+    }
+
+    /// What was taken out has ended all that it had.
+    pub fn left(&self, life: Life) {
+        self.places()[life.member].leaving.take_if(|leaving| *leaving == life);
+    }
+
+    /// A new daemon under the name of one that died, or that is leaving: it is superseded.
     pub fn revive(&self, number: usize) -> anyhow::Result<()> {
         let place = &mut self.places()[number];
         ensure!(place.member.is_none(), "member {number} lives");
+        if let Some(life) = place.leaving.take() {
+            self.note_death(life, Instant::now());
+        }
         place.lives += 1;
         let life = Life { member: number, number: place.lives };
         place.member = Some(Member::start(number, life, &self.common)?);
@@ -127,7 +157,11 @@ impl Fleet {
         let stalled = |(member, from, to): &&(usize, Instant, Instant)| {
             *member == life.member && *from <= at && at <= *to + LATE
         };
-        self.died(life).or_else(|| stalls.iter().find(stalled).map(|(_, from, _)| *from))
+        let cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        let cut = |(member, cut): &&(usize, Instant)| *member == life.member && *cut >= at;
+        let stall = stalls.iter().find(stalled).map(|(_, from, _)| *from);
+        let cut = cuts.iter().find(cut).map(|(_, cut)| *cut + GRACE);
+        [self.died(life), stall, cut].into_iter().flatten().min()
     }
 
     /// When this life ended suddenly.

@@ -130,7 +130,7 @@ impl Installation {
     pub async fn remembered(&self) -> anyhow::Result<Vec<String>> {
         let Some(keys) = &self.keys else { return Ok(Vec::new()) };
         let spare = |key: &String| ![":meta", ":results:", ":key:"].iter().any(|kept| key.contains(kept));
-        Ok(keys.keys().await.into_iter().filter(spare).collect())
+        Ok(keys.try_keys().await?.into_iter().filter(spare).collect())
     }
 
     /// Any server knows.

@@ -97,11 +97,12 @@ impl Member {
         self.running.0.is_finished()
     }
 
-    /// Lets it end what it has, and waits for that.
-    pub async fn drain(mut self) {
+    /// Lets it end what it has, waits for that, and says which life it was.
+    pub async fn drain(mut self) -> Life {
         self.shutdown.send_replace(Shutdown::Drain);
         // Aborted it is never, and that it was superseded has been seen.
         (&mut self.running.0).await.ok();
+        self.life
     }
 }
 

@@ -138,9 +138,14 @@ impl Prefix {
         &self.prefix
     }
 
+    /// Every key under the prefix, sorted, if Redis has time to say so.
+    pub async fn try_keys(&self) -> anyhow::Result<Vec<String>> {
+        keys(&self.url, &self.prefix).await
+    }
+
     /// Every key under the prefix, sorted.
     pub async fn keys(&self) -> Vec<String> {
-        keys(&self.url, &self.prefix).await.expect("Redis answers")
+        self.try_keys().await.expect("Redis answers")
     }
 
     /// Deletes every key under the prefix.

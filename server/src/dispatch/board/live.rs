@@ -1,6 +1,7 @@
 //! One session on the board: what its worker holds and how much more it may be given.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -110,6 +111,13 @@ impl Live {
             if self.held.get(&lease.run).is_some_and(|held| held.fence == lease.fence) {
                 self.held.remove(&lease.run);
             }
+        }
+    }
+
+    /// What was sent and not accepted yet counts as sent so much later.
+    pub fn spare(&mut self, late: Duration) {
+        for sent in self.held.values_mut().filter_map(|held| held.unaccepted_since.as_mut()) {
+            *sent += late;
         }
     }
 

@@ -10,13 +10,16 @@ use crate::run::RunId;
 
 /// A worker tries every 5 s at least, and a try may take as long.
 const AFTER_THE_LATEST: Duration = Duration::from_secs(10);
+/// How often it is looked whether somebody has come.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Which runs, and until when.
 #[derive(Default)]
 pub(super) struct Unsure {
     runs: HashSet<RunId>,
-    until: Option<Instant>,
-    /// Then they are let go, whoever connects.
+    /// When a worker came back last.
+    latest: Option<Instant>,
+    /// Then they are let go, whoever comes.
     end: Option<Instant>,
 }
 
@@ -30,20 +33,23 @@ impl Unsure {
     /// A worker has come back: others may be on their way.
     pub fn connected(&mut self, now: Instant) {
         if !self.runs.is_empty() {
-            self.until = self.end.map(|end| end.min(now + AFTER_THE_LATEST));
+            self.latest = Some(now);
         }
     }
 
-    /// Until when this run, which is due, is to wait; `None`: it is let go.
+    /// Until when this run, which is due, is to wait; `None`: it is let go. Before anybody has come, those who have one cannot have said so.
     pub fn holds(&mut self, run: RunId, now: Instant) -> Option<Instant> {
-        if self.end.is_some_and(|end| end <= now) {
+        let end = self.end?;
+        if end <= now {
             *self = Self::default();
+            return None;
         }
-        let until = self.until.filter(|until| *until > now && self.runs.contains(&run));
-        if until.is_none() {
+        let until = self.latest.map_or(now + LOOK, |latest| latest + AFTER_THE_LATEST);
+        let held = until > now && self.runs.contains(&run);
+        if !held {
             self.runs.remove(&run);
         }
-        until
+        held.then(|| until.min(end))
     }
 }
 
@@ -75,11 +81,15 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_let_go_when_nobody_comes() {
+    fn a_run_is_held_back_as_long_as_nobody_could_say_anything() {
         let (mut unsure, run) = (Unsure::default(), run(1));
         let start = Instant::now();
-        unsure.add(run, start + Duration::from_secs(60));
-        assert_eq!(unsure.holds(run, start + Duration::from_secs(10)), None);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        unsure.add(run, at(60));
+        assert_eq!(unsure.holds(run, at(10)), Some(at(11)));
+        unsure.connected(at(30));
+        assert_eq!(unsure.holds(run, at(31)), Some(at(40)));
+        assert_eq!(unsure.holds(run, at(40)), None);
         assert!(unsure.runs.is_empty());
     }
 }
