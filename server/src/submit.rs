@@ -75,28 +75,35 @@ pub enum SubmitError {
     Internal(String),
 }
 
+type Writer = Batcher<Prepared, Result<Written, SubmitError>>;
+
 /// Accepts requests. Cloning is cheap.
 #[derive(Clone)]
 pub struct Submit {
     queue: Arc<dyn Queue>,
     store: Store,
     clock: StoreClock,
-    writer: Batcher<Prepared, Result<Written, SubmitError>>,
+    /// One for each class: what needs no database does not wait behind what does.
+    durable: Writer,
+    fast: Writer,
     known: Arc<Mutex<std::collections::HashSet<Name>>>,
 }
 
 impl Submit {
-    /// Starts the writer.
+    /// Starts the writers.
     #[must_use]
     pub fn spawn(tracker: &TaskTracker, settler: &Settler) -> Self {
         let Settler { queue, store, journal, clock, metrics, server } = settler.clone();
         let panics = metrics.panics.clone();
         let sink = write::Sink { queue: queue.clone(), store: store.clone(), journal, metrics, server };
-        let writer = Batcher::spawn(tracker, &panics, move |runs| {
+        let writer = || {
             let sink = sink.clone();
-            async move { sink.write(runs).await }
-        });
-        Self { queue, store, clock, writer, known: Arc::default() }
+            Batcher::spawn(tracker, &panics, move |runs| {
+                let sink = sink.clone();
+                async move { sink.write(runs).await }
+            })
+        };
+        Self { queue, store, clock, durable: writer(), fast: writer(), known: Arc::default() }
     }
 
     /// Accepts a request: all of its runs, or none as far as is known.
@@ -104,7 +111,9 @@ impl Submit {
         let mut accepted = Accepted::default();
         let places = self.places(&request, &mut accepted).await?;
         let prepared = self.prepare(request, &places, accepted.group).await?;
-        let written = self.writer.write(prepared).await?;
+        let durable = prepared.iter().any(|one| one.run.durability == Durability::Durable);
+        let writer = if durable { &self.durable } else { &self.fast };
+        let written = writer.write(prepared).await?;
         for (written, place) in written.into_iter().zip(places) {
             let written = written?;
             accepted.repeated |= written.repeated;

@@ -4,7 +4,7 @@ use tokio_util::task::TaskTracker;
 
 use super::messages;
 use crate::batch::Batcher;
-use crate::run::{AttemptEnd, Lease, Outcome, RunId};
+use crate::run::{AttemptEnd, Durability, Lease, Outcome, RunId};
 use crate::settle::{End, Settler, Verdict, Witness};
 use crate::store::{Message, MessageBatch};
 
@@ -12,7 +12,9 @@ use crate::store::{Message, MessageBatch};
 #[derive(Clone)]
 pub struct Report {
     messages: Batcher<MessageBatch, Verdict>,
-    ends: Batcher<End, Verdict>,
+    /// One for each class: what needs no database does not wait behind what does.
+    durable: Batcher<End, Verdict>,
+    fast: Batcher<End, Verdict>,
 }
 
 /// Messages of one attempt.
@@ -25,20 +27,25 @@ pub struct Messages {
 }
 
 impl Report {
-    /// Starts the two writers.
+    /// Starts the writers.
     #[must_use]
     pub fn spawn(tracker: &TaskTracker, settler: &Settler) -> Self {
         let panics = &settler.metrics.panics;
-        let (keeper, settler) = (settler.clone(), settler.clone());
+        let keeper = settler.clone();
+        let ends = || {
+            let settler = settler.clone();
+            Batcher::spawn(tracker, panics, move |ends| {
+                let settler = settler.clone();
+                async move { settler.end(ends).await }
+            })
+        };
         Self {
             messages: Batcher::spawn(tracker, panics, move |batches| {
                 let keeper = keeper.clone();
                 async move { messages::keep(&keeper, batches).await }
             }),
-            ends: Batcher::spawn(tracker, panics, move |ends| {
-                let settler = settler.clone();
-                async move { settler.end(ends).await }
-            }),
+            durable: ends(),
+            fast: ends(),
         }
     }
 
@@ -57,18 +64,14 @@ impl Report {
             .map(|(batch, _)| batch.lease.run)
             .collect();
         let mut verdicts = vec![Verdict::Retry; ends.len()];
-        let (indices, ends): (Vec<_>, Vec<_>) = ends
+        let (durable, fast): (Vec<_>, Vec<_>) = ends
             .into_iter()
             .enumerate()
             .filter(|(_, (lease, _))| !missing.contains(&lease.run))
-            .map(|(index, (lease, end))| (index, attempt(lease, end)))
-            .unzip();
-        if !ends.is_empty()
-            && let Ok(taken) = self.ends.write(ends).await
-        {
-            for (index, verdict) in indices.into_iter().zip(taken) {
-                verdicts[index] = verdict;
-            }
+            .partition(|(_, (lease, _))| lease.durability == Durability::Durable);
+        let (durable, fast) = tokio::join!(settle(&self.durable, durable), settle(&self.fast, fast));
+        for (index, verdict) in durable.into_iter().chain(fast) {
+            verdicts[index] = verdict;
         }
         (kept, verdicts)
     }
@@ -80,6 +83,20 @@ impl Report {
         }
         self.messages.write(batches).await.unwrap_or_else(|_| vec![Verdict::Retry; count])
     }
+}
+
+/// The verdicts on these ends, each with its index; none where the server stops.
+async fn settle(
+    writer: &Batcher<End, Verdict>,
+    ends: Vec<(usize, (Lease, AttemptEnd))>,
+) -> Vec<(usize, Verdict)> {
+    if ends.is_empty() {
+        return Vec::new();
+    }
+    let (indices, ends): (Vec<_>, Vec<_>) =
+        ends.into_iter().map(|(index, (lease, end))| (index, attempt(lease, end))).unzip();
+    let verdicts = writer.write(ends).await.unwrap_or_default();
+    indices.into_iter().zip(verdicts).collect()
 }
 
 fn batch(messages: &Messages) -> MessageBatch {
