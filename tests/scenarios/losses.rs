@@ -1,9 +1,11 @@
 //! The database or the queue dies, or forgets, under runs that are open.
 
-use marabunta_proto::v1::{Reason, Run, RunState};
+use marabunta_proto::v1::submit_request::What;
+use marabunta_proto::v1::{Durability, Exec, Reason, Run, RunState, SubmitRequest};
+use marabunta_tests::faults::links::Links;
 use marabunta_tests::support::metrics::Metrics;
 use marabunta_tests::support::worker::WorkerOptions;
-use marabunta_tests::support::{Backend, Cluster, Journal, eventually};
+use marabunta_tests::support::{Backend, Cluster, Journal, Link, eventually};
 
 use crate::steps::{done_at_once, ended, submit, until};
 
@@ -153,4 +155,38 @@ async fn servers_database_and_queue_are_killed_at_once_and_the_run_goes_on() {
         done_without_loss(&ended(&cluster, id).await);
     }
     journal.each_once(&open.all());
+}
+
+#[tokio::test]
+async fn a_fast_run_does_not_wait_behind_a_durable_one_for_a_database_that_is_silent() {
+    let links = Links::default();
+    let detour = links.detour(|link| matches!(link, Link::ToStore(_)));
+    let cluster = Cluster::on(Backend::MariaDbRedis).workers(["web-1"]).detour(detour).start().await;
+    let journal = Journal::new();
+    let first = submit(&cluster, "web-1", &[], &journal.noting(":")).await;
+    ended(&cluster, &first).await;
+    let request = |durability: Durability| SubmitRequest {
+        target: "web-1".to_owned(),
+        what: Some(What::Exec(Exec {
+            argv: ["sh", "-c", &journal.noting(":")].map(str::to_owned).into(),
+            ..Exec::default()
+        })),
+        durability: durability.into(),
+        ..SubmitRequest::default()
+    };
+    links.to_store(0).black_hole();
+    let (mut runs, mut others) = (crate::steps::runs(&cluster.url()), crate::steps::runs(&cluster.url()));
+    let mut durable = std::pin::pin!(runs.submit(request(Durability::Durable)));
+    let fast = async {
+        let id = others.submit(request(Durability::Fast)).await.unwrap().into_inner().runs[0].id.clone();
+        journal.ended(&id).await;
+    };
+    tokio::select! {
+        biased;
+        answer = &mut durable => panic!("the durable one was answered first: {answer:?}"),
+        () = fast => {}
+    }
+    links.to_store(0).heal();
+    // Whether it was accepted is not the question here; that it is answered is.
+    durable.await.ok();
 }

@@ -23,7 +23,7 @@ use super::{
     daemon::{Daemon, Identity, RunError, Shutdown},
     execution::Work,
     handler::Handler,
-    health::Pulse,
+    health::{Pulse, Signs},
     link::Link,
     payloads::Payloads,
     reporter::{Ends, Reporter},
@@ -99,6 +99,7 @@ pub struct Worker {
     adopted: Vec<(Ticket, Supervised)>,
     next: Key,
     pulse: watch::Sender<Option<Pulse>>,
+    trouble: watch::Sender<bool>,
 }
 
 impl Worker {
@@ -152,14 +153,19 @@ impl Worker {
         self.pulse.subscribe()
     }
 
+    /// What its health is judged by; see [`health`](super::health).
+    pub fn signs(&self) -> Signs {
+        Signs { pulse: self.pulse.subscribe(), trouble: self.trouble.subscribe() }
+    }
+
     /// Runs until `shutdown` asks it to stop, or another worker takes over its name.
     pub async fn run(self, shutdown: watch::Receiver<Shutdown>) -> Result<(), RunError> {
-        let Self { builder, handlers, ledger, restored, adopted, next, pulse } = self;
+        let Self { builder, handlers, ledger, restored, adopted, next, pulse, trouble: troubled } = self;
         let (events, heard) = mpsc::channel(EVENTS);
         let (entries, written) = mpsc::channel(ENTRIES);
         let (judge, judged) = mpsc::channel(JUDGED);
         let (connection, live) = watch::channel(None::<Connection>);
-        let (troubled, trouble) = watch::channel(false);
+        let trouble = troubled.subscribe();
         let mut attempts = Attempts::new(builder.slots as usize, builder.prefetch as usize, next);
         for Restored { key, run, lease } in restored {
             tracing::info!(run, "ended before the restart; reporting it now");
@@ -298,8 +304,8 @@ impl Builder {
                 return Err(StartError::DuplicateHandler(name));
             }
         }
-        let (pulse, _) = watch::channel(None);
-        Ok(Worker { builder: self, handlers, ledger, restored, adopted, next, pulse })
+        let (pulse, trouble) = (watch::Sender::new(None), watch::Sender::new(false));
+        Ok(Worker { builder: self, handlers, ledger, restored, adopted, next, pulse, trouble })
     }
 
     #[cfg(test)]

@@ -49,12 +49,12 @@ impl DaemonError {
 pub async fn run(args: WorkerArgs, connection: connect::Config) -> Result<(), DaemonError> {
     let (builder, health) = config::settle(args, connection)?;
     let worker = builder.build()?;
-    let pulse = worker.pulse();
+    let signs = worker.signs();
     let (ask, asked) = watch::channel(Shutdown::No);
     let signals = signals(ask);
     let checks = async {
         match health {
-            Some(address) => health::serve(address, pulse).await,
+            Some(address) => health::serve(address, signs).await,
             None => std::future::pending().await,
         }
     };

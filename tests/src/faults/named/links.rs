@@ -1,5 +1,6 @@
 //! Connections of workers that are cut in the middle of a frame, or that nobody reads.
 
+use std::fs;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -69,12 +70,15 @@ pub async fn slow_reader(backend: Backend) -> Finding {
     let links = Links::default();
     let detour = links.detour(|link| matches!(link, Link::ToServer(name, _) if name == "w-1"));
     let mut arena = Arena::on(backend).slots(64).witnesses(3).detour(detour).start().await;
-    let own = arena.shape("w-1", false, &Deed::taking(Duration::from_millis(50)));
+    let gate = arena.gate("slow");
+    let own = arena.shape("w-1", false, &Deed { gate: Some(gate.clone()), ..Deed::default() });
     let others = ["w-2", "w-3"].map(|name| arena.shape(name, true, &Deed::default()));
+    let runs = arena.burst(&[own], QUEUED).await;
     let fault = arena.history.apply("nothing is read", [Touched::Worker("w-1".to_owned())]);
     let stalled = arena.history.applied(fault);
     links.of_worker("w-1").iter().for_each(|proxy| proxy.stall(Direction::Replies));
-    let runs = arena.burst(&[own], QUEUED).await;
+    // What it has under way ends, so that there is room for more, which it never hears of.
+    fs::remove_file(gate).expect("a gate is opened once");
     let accepted = runs.iter().filter(|run| run.run != 0).count();
     let memory = || arena.servers().iter().map(|server| resident(server.pid())).max().unwrap_or_default();
     let before = memory();
@@ -111,7 +115,7 @@ pub async fn slow_reader(backend: Backend) -> Finding {
 
 /// The memory of a process, in bytes.
 fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     1024 * kibibytes.expect("a process that runs has memory")

@@ -172,7 +172,8 @@ pub async fn database_out_of_reach(backend: Backend) -> Finding {
     });
     let meanwhile = meanwhile.count();
     Finding::of(verdict)
-        .detected("/readyz says so", Some(noticed.since(gone)), 15)
+        // A server that has nothing to do asks the database each 30 s, and waits 5 s for its answer.
+        .detected("/readyz says so", Some(noticed.since(gone)), 40)
         .recovered("the first new run is done", evidence.first_end_after(back), 5)
         .demand(
             connected == workers as f64,
