@@ -87,8 +87,8 @@ impl Shard {
             }
             Step::Again { delay, counters } => match open.stage {
                 Stage::Missed { .. } => self.release(run, now),
-                Stage::Behind | Stage::Ending { .. } => {}
-                Stage::Due(_) | Stage::Ready if open.counters == *counters => {}
+                Stage::Behind | Stage::Ending { .. } => return Settled::Already,
+                Stage::Due(_) | Stage::Ready if open.counters == *counters => return Settled::Already,
                 Stage::Due(_) | Stage::Ready | Stage::InFlight { .. } => {
                     open.counters = *counters;
                     let stage = match open.cancelled {
