@@ -176,12 +176,12 @@ impl Submit {
         if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(name) {
             return true;
         }
-        let known = !matches!(self.store.worker(name).await, Ok(None));
+        let found = self.store.worker(name).await;
         let mut names = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known && names.len() < KNOWN {
+        if matches!(found, Ok(Some(_))) && names.len() < KNOWN {
             names.insert(name.clone());
         }
-        known
+        !matches!(found, Ok(None))
     }
 
     async fn prepare(

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -50,6 +51,8 @@ struct Inner {
     readers: AnyPool,
     clock: SteadyClock,
     panics: Panics,
+    /// The latest attempt to get a connection failed.
+    away: AtomicBool,
 }
 
 /// A text that is no URL of a store.
@@ -145,6 +148,7 @@ impl Store {
             readers,
             clock: SteadyClock::new(),
             panics: options.panics.clone(),
+            away: AtomicBool::new(false),
         })))
     }
 
@@ -194,12 +198,29 @@ impl Store {
 
     /// A connection to read with.
     pub(super) async fn reader(&self) -> Result<PoolConnection<Any>, sqlx::Error> {
-        self.0.readers.acquire().await
+        self.hurried(self.0.readers.acquire()).await
     }
 
     /// A transaction to write with; rolled back when dropped.
     pub(super) async fn begin(&self) -> Result<Writing, Failure> {
-        Ok(Writing(patiently(self.0.writers.begin_with(self.0.dialect.begin())).await?))
+        Ok(Writing(self.hurried(patiently(self.0.writers.begin_with(self.0.dialect.begin()))).await?))
+    }
+
+    /// The first who finds that there is no connection to be had waits for the pool's patience; those after it wait less, until one is had again: what
+    /// can be done without the database is not to wait for it over and over.
+    async fn hurried<T>(
+        &self,
+        connected: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        let away = &self.0.away;
+        let patience = if away.load(Ordering::Relaxed) { HURRY } else { ACQUIRE + GOODBYE };
+        let connected = timeout(patience, connected).await.unwrap_or_else(|_| Err(late(patience)));
+        // A database that answers is there, whatever it says.
+        away.store(
+            connected.as_ref().is_err_and(|error| error.as_database_error().is_none()),
+            Ordering::Relaxed,
+        );
+        connected
     }
 }
 
@@ -233,13 +254,16 @@ impl fmt::Debug for Store {
     }
 }
 
+/// How long to wait for a connection; and once there was none.
+const ACQUIRE: Duration = Duration::from_secs(5);
+const HURRY: Duration = Duration::from_secs(1);
 /// How long a connection that comes back into the pool may take to answer.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 fn pool(dialect: Dialect, connections: u32) -> AnyPoolOptions {
     AnyPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(ACQUIRE)
         // A ping before each use would double the statements. One that has been idle may be dead, and gets one.
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {

@@ -218,7 +218,8 @@ impl Play {
         if answer.is_some() {
             self.held.remove(at);
         }
-        if let (Some(Answer::Settled(Settled::Settled)), Step::Again { counters, .. }) = (&answer, step)
+        if let (Some(Answer::Settled(Settled::Settled | Settled::Already)), Step::Again { counters, .. }) =
+            (&answer, step)
             && let Some(kept) = self.known.get_mut(&delivery.run)
         {
             (kept.counters, kept.running) = (counters, None);

@@ -88,17 +88,28 @@ impl Ledger {
     /// Takes the verdicts on a batch; those missing count as [`Verdict::Retry`]. Returns what the daemon has to act on.
     pub fn settle(&mut self, batch: Batch, response: &ReportResponse, now: Instant) -> Vec<Judged> {
         let mut judged = Vec::new();
+        let mut mended = false;
         for (at, (key, lease, count)) in batch.messages.into_iter().enumerate() {
             let verdict = response.messages.get(at).map_or(Verdict::Retry, |&verdict| wire::verdict(verdict));
+            mended |= verdict == Verdict::Recorded && self.is_deferred(key);
             judged.extend(self.settle_messages(key, lease, count, verdict, now));
         }
         for (at, (key, lease)) in batch.ends.into_iter().enumerate() {
             let verdict = response.ends.get(at).map_or(Verdict::Retry, |&verdict| wire::verdict(verdict));
+            mended |= verdict == Verdict::Recorded && self.is_deferred(key);
             judged.extend(self.settle_end(key, lease, verdict, now));
         }
         judged.dedup();
+        if mended {
+            // What kept this one from being recorded has passed: the others need not wait out their time.
+            self.attempts.values_mut().for_each(|attempt| attempt.deferred = None);
+        }
         self.judge_space();
         judged
+    }
+
+    fn is_deferred(&self, key: Key) -> bool {
+        self.attempts.get(&key).is_some_and(|attempt| attempt.deferred.is_some())
     }
 
     fn settle_messages(

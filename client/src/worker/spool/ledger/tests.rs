@@ -231,6 +231,25 @@ async fn what_is_asked_for_later_does_not_keep_the_others_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn once_one_that_had_to_wait_is_recorded_the_others_need_not_wait_any_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = open(directory.path());
+    for key in 1..=20 {
+        ledger.write(vec![opened(key), ended(key)]);
+    }
+    while next(&mut ledger).is_some() {
+        settle(&mut ledger, Verdict::Retry);
+    }
+    let due = ledger.next_due().unwrap();
+    let first = ledger.batch(due, MIB as usize).unwrap();
+    let recorded = first.request.ends.len();
+    assert!(recorded < 20, "each waits for a time of its own");
+    let response = all(&first, Verdict::Recorded);
+    ledger.settle(first, &response, due);
+    assert_eq!(ledger.batch(due, MIB as usize).unwrap().request.ends.len(), 20 - recorded);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stale_attempt_waits_for_the_daemon_to_decide() {
     let directory = tempfile::tempdir().unwrap();
     let (mut ledger, _) = open(directory.path());
