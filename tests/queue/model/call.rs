@@ -47,7 +47,7 @@ impl Call {
         let answer = match self {
             Self::Enqueue(entry) => Answer::Enqueued(only(queue.enqueue(vec![entry]).await.unwrap())),
             Self::Claim(claim) => {
-                let Claimed { deliveries, more } = only(queue.claim(vec![claim]).await.unwrap());
+                let Claimed { deliveries, more, unknown: _ } = only(queue.claim(vec![claim]).await.unwrap());
                 let given = deliveries.iter().map(|delivery| (delivery.run, delivery.attempt)).collect();
                 return (Answer::Claimed(given, more), deliveries);
             }

@@ -538,7 +538,15 @@ fn restored(kept: &Kept) -> Restored {
         Some((worker, attempt, fence)) => (Some(name(WORKERS[worker])), attempt, Some(fence)),
         None => (None, 0, None),
     };
-    Restored { entry: kept.entry.clone(), counters: kept.counters, attempt, fence, held, missed: false }
+    Restored {
+        entry: kept.entry.clone(),
+        counters: kept.counters,
+        attempt,
+        fence,
+        held,
+        unsure: false,
+        missed: false,
+    }
 }
 
 fn again(before: Option<Counters>, delay: Delay, why: Why) -> Step {

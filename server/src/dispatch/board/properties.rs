@@ -193,7 +193,7 @@ impl World {
         *waiting -= count;
         let more = *waiting > 0;
         let deliveries: Vec<Delivery> = (0..count).map(|_| self.delivery(&claim.place)).collect();
-        let claimed = Claimed { deliveries: deliveries.clone(), more };
+        let claimed = Claimed { deliveries: deliveries.clone(), more, unknown: false };
         let there = self.board.get(&claim.worker, claim.session).is_some();
         let worker = claim.worker.clone();
         let expected = match (deliveries.is_empty(), there) {

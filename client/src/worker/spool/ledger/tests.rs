@@ -323,6 +323,6 @@ fn records_with_numbers_that_no_worker_wrote_are_passed_over() {
         ledger.log.append(&record.encode_to_vec()).unwrap();
     }
     drop(ledger);
-    let (_, restored, next) = Ledger::open(directory.path(), 16 * MIB).unwrap();
+    let (_, restored, next) = Ledger::open(Some(directory.path()), 16 * MIB).unwrap();
     assert_eq!((restored.len(), restored[0].key, next), (1, Key(2), Key(3)));
 }
