@@ -9,6 +9,7 @@ use super::super::deed::Deed;
 use super::super::disk::Disk;
 use super::super::finding::Finding;
 use super::super::history::Touched;
+use super::super::moment::Moment;
 use crate::support::Backend;
 
 const SLOTS: usize = 4;
