@@ -9,6 +9,11 @@ contract! {
         assert_eq!(bench.queue.census().await.unwrap(), Census::default());
     }
 
+    async fn asked_about_nobody_it_answers_nothing(bench) {
+        assert!(bench.queue.holding(vec![]).await.unwrap().is_empty());
+        assert!(bench.queue.sessions(vec![]).await.unwrap().is_empty());
+    }
+
     async fn every_open_run_is_counted_in_the_phase_it_is_in(bench) {
         let session = bench.connect("web-1").await;
         bench.start(&session).await;

@@ -1,7 +1,7 @@
 //! What a task of the campaign is told to do, as its payload, and the doing of it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -111,19 +111,29 @@ fn escape(mark: u64) {
     assert!(left.is_ok_and(|status| status.success()), "a shell can leave a process behind");
 }
 
-/// Kills the daemon and the supervisor above this process.
+/// Kills the daemon and the supervisor that run this process. They are no parent and child: a supervisor outlives its daemon. It names the
+/// directory in which daemons find it, which is a part of the spool that its daemon names.
 fn slay() {
-    let supervisor = getppid();
-    let stat = fs::read_to_string(format!("/proc/{supervisor}/stat")).expect("a parent is in /proc");
-    // The fields after the name, which may hold anything: state, parent.
-    let daemon = stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2)?.parse().ok());
-    for pid in [Pid::from_raw(daemon.expect("every process has a parent")), supervisor] {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        // One may have noticed the end of the other and be gone, and its number another's.
-        if name.trim_end() == "marabunta" && kill(pid, Signal::SIGKILL).is_err() {
+    let supervisor = getppid().as_raw();
+    let doors = arguments(supervisor).into_iter().nth(3).map(PathBuf::from).expect("a supervisor has a door");
+    let spool = doors.parent().expect("the door is in the spool");
+    let pids = fs::read_dir("/proc").expect("Linux has /proc").flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_daemon = |pid: &i32| {
+        let arguments = arguments(*pid);
+        arguments.get(1).is_some_and(|word| word == "worker")
+            && arguments.iter().any(|argument| Path::new(argument) == spool)
+    };
+    for pid in pids.filter(is_daemon).chain([supervisor]) {
+        if kill(Pid::from_raw(pid), Signal::SIGKILL).is_err() {
             eprintln!("{pid} is gone already");
         }
     }
+}
+
+fn arguments(pid: i32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).map(|argument| String::from_utf8_lossy(argument).into_owned()).collect()
 }
 
 fn is_zero(number: &u64) -> bool {

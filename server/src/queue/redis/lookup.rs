@@ -119,6 +119,9 @@ impl RedisQueue {
 
     /// How many runs each worker was given, over all shards.
     pub(super) async fn in_flight_for(&self, workers: Vec<Name>) -> Result<Vec<u64>, QueueError> {
+        if workers.is_empty() {
+            return Ok(Vec::new());
+        }
         let counts: Vec<Vec<u64>> = self
             .each(|shard| {
                 let flights = self.keys.named(shard, "flights");
