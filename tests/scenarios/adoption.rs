@@ -189,21 +189,22 @@ scenarios! {
     }
 
     async fn a_flood_over_a_restart_stays_within_its_limit(backend: Backend) {
-        let config = "[handlers.flood]\nargv = ['sh', '-c', 'head -c 30000000 /dev/zero; exec sleep 1000']\ntimeout = '3s'\noutput_limit = '4MiB'\n";
-        let cluster = Cluster::on(backend).workers([WorkerOptions::configured("web-1", config)]).start().await;
+        let journal = Journal::new();
+        let script = format!("{}\nhead -c 30000000 /dev/zero; exec sleep 1000", journal.note("start"));
+        let config = format!("[handlers.flood]\nargv = ['sh', '-c', '''{script}''']\ntimeout = '10s'\noutput_limit = '4MiB'\n");
+        let cluster = Cluster::on(backend).workers([WorkerOptions::configured("web-1", &config)]).start().await;
         let run = cluster.cli(["run", "--target", "web-1", "--handler", "flood", "--detach"]).await;
         let id = run.success().trim_end().to_owned();
-        until(&cluster, &id, RunState::Running).await;
-        eventually("it has a supervisor", async || {
-            anyhow::ensure!(!cluster.worker("web-1").supervisors().is_empty(), "none");
-            Ok(())
-        })
-        .await;
+        // Only then is it the supervisor's: a daemon that dies before has not had it started.
+        journal.started(&id, 1).await;
         cluster.worker("web-1").kill();
         cluster.worker("web-1").restart();
         let run = ended(&cluster, &id).await;
         let [attempt] = &run.attempts[..] else { panic!("{run:?}") };
         assert_eq!((run.reason(), attempt.truncated, attempt.output_bytes), (Reason::Timeout, true, 30_000_000), "{run:?}");
+        let printed = cluster.cli(["runs", "logs", &id]).await.success();
+        assert_eq!(printed.matches('\0').count(), 4 << 20);
+        assert_eq!(journal.starts(&id), 1);
         nothing_left(&cluster, "web-1").await;
     }
 }
