@@ -1,4 +1,4 @@
-use marabunta_server::queue::{Admission, Entry, Phase, Restored};
+use marabunta_server::queue::{Admission, Entry, Phase, Restored, Settled, Settlement, Step};
 use marabunta_server::run::{Counters, Fence, Overlap};
 
 use crate::bench::{ms, name, session};
@@ -39,8 +39,8 @@ contract! {
         let entry = bench.entry("web-1");
         let run = entry.run;
         let once = Restored { counters, attempt: 4, fence: Some(far), ..restored(entry) };
-        bench.queue.restore(vec![once.clone()]).await.unwrap();
-        bench.queue.restore(vec![once]).await.unwrap();
+        assert_eq!(bench.queue.restore(vec![once.clone()]).await.unwrap(), 1);
+        assert_eq!(bench.queue.restore(vec![once]).await.unwrap(), 0);
         let record = bench.look(run).await.unwrap();
         assert_eq!((record.phase, record.counters, record.attempt, record.fence), (Phase::Ready, counters, 4, Some(far)));
         let session = bench.connect("web-1").await;
@@ -48,6 +48,22 @@ contract! {
         assert_eq!(delivery.attempt, 5);
         assert!(delivery.fence > far);
         assert!(bench.take(&session, 9).await.is_empty());
+    }
+
+    async fn what_has_ended_is_not_entered_again_while_its_result_is_kept(bench) {
+        let session = bench.connect("web-1").await;
+        let delivery = bench.start(&session).await;
+        let ended = crate::bench::entry(delivery.run, "web-1");
+        let step = Step::Remove { result: Some("how it ended".into()) };
+        let settlement = Settlement { run: delivery.run, fence: Some(delivery.fence), step };
+        assert_eq!(bench.queue.settle(vec![settlement]).await.unwrap(), [Settled::Settled]);
+        // The store has not heard of its end: it may still say that a worker has it.
+        let held = Restored { held: Some(name("web-1")), fence: Some(delivery.fence), ..restored(ended.clone()) };
+        let other = bench.entry("web-1");
+        let open = other.run;
+        assert_eq!(bench.queue.restore(vec![held, restored(ended), restored(other)]).await.unwrap(), 1);
+        assert!(bench.look(delivery.run).await.is_none());
+        assert!(bench.look(open).await.is_some());
     }
 
     async fn a_run_that_is_there_is_left_as_it_is(bench) {

@@ -13,7 +13,7 @@ pub(super) use live::Live;
 use places::Places;
 
 use super::{FromWorker, Started};
-use crate::queue::{Claim, Claimed, Delivery, Record, Session, SessionId};
+use crate::queue::{Claim, Claimed, Delivery, Session, SessionId};
 use crate::run::{Fence, Lease, Place, RunId};
 
 /// An assignment that was not accepted for this long goes back to the queue.
@@ -49,19 +49,20 @@ pub(super) enum Brought {
 }
 
 impl Board {
-    /// Puts a session on the board in the place of the worker's former one, which is returned. Its own place and all that it matches may have work.
+    /// Puts a session on the board in the place of the worker's former one, which is returned, with what its worker holds by right. Its own place
+    /// and all that it matches may have work.
     pub fn open(
         &mut self,
         session: Session,
         labels: BTreeMap<String, String>,
         credit: u64,
         draining: bool,
-        adopted: &[Record],
+        holding: Vec<Lease>,
         now: Instant,
     ) -> Option<Live> {
         let worker = session.worker.clone();
         self.places.add(&worker, &labels);
-        let live = Live::new(session, labels, credit, draining, adopted, now);
+        let live = Live::new(session, labels, credit, draining, holding, now);
         let former = self.live.insert(worker.clone(), live);
         self.hungry(&worker);
         former

@@ -129,10 +129,10 @@ pub trait Queue: Send + Sync + 'static {
     /// Takes the right to rebuild for `life`; `false` when another server has it.
     async fn begin_rebuild(&self, life: Duration) -> Result<bool, QueueError>;
 
-    /// Enters open runs of the store again, as [`Queue::enqueue`] does, but with what they have behind them. Ids that are there already are left
-    /// as they are. Give those in flight first, then those with attempts behind them: they have their overlap slots by right. A worker that has a
+    /// Enters open runs of the store again, as [`Queue::enqueue`] does, but with what they have behind them; answers how many. Ids that are there
+    /// already are left as they are, and so is a run whose result is kept: it has ended, and the store is about to hear of it. Give those in flight first, then those with attempts behind them: they have their overlap slots by right. A worker that has a
     /// live session is to have it opened again, with what it holds, to tell what it no longer has.
-    async fn restore(&self, runs: Vec<Restored>) -> Result<(), QueueError>;
+    async fn restore(&self, runs: Vec<Restored>) -> Result<usize, QueueError>;
 
     /// The queue is whole again.
     async fn finish_rebuild(&self) -> Result<(), QueueError>;

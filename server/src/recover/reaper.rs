@@ -99,7 +99,8 @@ async fn mend(settler: &Settler, found: Vec<Finding>) -> Vec<End> {
     settle(settler, ends).await
 }
 
-/// A worker runs what the queue does not know: if it is open in the store, the queue has lost it and gets it back as it was.
+/// A worker runs what the queue does not know: if it is open in the store, the queue has lost it and gets it back as it was, unless it has ended
+/// meanwhile, or just before.
 async fn remember(
     settler: &Settler,
     worker: marabunta_proto::name::Name,
@@ -126,9 +127,11 @@ async fn remember(
         unsure: false,
         missed: false,
     };
-    if let Err(error) = settler.queue.restore(vec![restored]).await {
-        warn!(%run, %error, "failed to give the queue back what a worker holds");
-    } else {
+    let entered = match settler.queue.restore(vec![restored]).await {
+        Ok(entered) => entered,
+        Err(error) => return warn!(%run, %error, "failed to give the queue back what a worker holds"),
+    };
+    if entered > 0 {
         settler.metrics.runs_reconciled.count(Reconciled::WithWorker);
         // Its end may have been on its way to the store: whoever writes it takes the run out of the queue after that, so that one of the two sees the other.
         if let Ok(states) = settler.store.states(vec![run]).await

@@ -64,10 +64,9 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
         let runs = settler.store.open_runs(after, BATCH).await?;
         let Some(last) = runs.last() else { break };
         after = Some(last.run.id);
-        count += runs.len();
         let now = settler.store.now().await?;
         let missed = missed::among(&settler.store, &runs, (released, now), now).await?;
-        give_back(settler, runs, &missed, now).await?;
+        count += give_back(settler, runs, &missed, now).await?;
         renew(&*settler.queue).await?;
         if doubted.elapsed() > DOUBT {
             doubted = Instant::now();
@@ -90,23 +89,23 @@ async fn renew(queue: &dyn Queue) -> Result<(), QueueError> {
 }
 
 /// Gives the queue what the store has open, some of it `missed`. What has ended since the store was asked is taken out again: whoever ends a run that the queue does not
-/// know looks there once more afterwards, so that one of the two sees the other.
+/// know looks there once more afterwards, so that one of the two sees the other. Answers how many the queue took.
 pub(super) async fn give_back(
     settler: &Settler,
     open: Vec<OpenRun>,
     missed: &BTreeSet<RunId>,
     now: DateTime<Utc>,
-) -> Result<(), RebuildError> {
+) -> Result<usize, RebuildError> {
     let ids: Vec<RunId> = open.iter().map(|open| open.run.id).collect();
     let runs = open.into_iter().map(|open| restored(open, missed, now)).collect();
-    settler.queue.restore(runs).await?;
+    let entered = settler.queue.restore(runs).await?;
     let states = settler.store.states(ids.clone()).await?;
     for (run, state) in ids.into_iter().zip(states) {
         if state.is_some_and(State::is_final) {
             settler.drop_ended(run).await;
         }
     }
-    Ok(())
+    Ok(entered)
 }
 
 /// As it was: running ones stay with their worker. A run that names its worker can wait in its place, since that worker says what it holds before it

@@ -83,14 +83,13 @@ async fn mend(settler: &Settler, open: Vec<OpenRun>) -> Result<(), RebuildError>
         }
     }
     if !back.is_empty() {
-        info!(runs = back.len(), "queued open runs that the queue did not have");
-        let count = back.len();
         // What was planned just when all went did not come into the queue, and was not let go either.
         let missed = match settler.store.dark().await? {
             Some(dark) => missed::among(&settler.store, &back, dark, now).await?,
             None => BTreeSet::new(),
         };
-        give_back(settler, back, &missed, now).await?;
+        let count = give_back(settler, back, &missed, now).await?;
+        info!(runs = count, "queued open runs that the queue did not have");
         settler.metrics.runs_reconciled.add(Reconciled::Unqueued, count);
     }
     Ok(())

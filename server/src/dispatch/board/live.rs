@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::queue::{Claim, Delivery, Record, Session};
+use crate::queue::{Claim, Delivery, Session};
 use crate::run::{Durability, Fence, Lease, Place, Run, RunId};
 
 /// The most that a worker may be sent ahead of its latest word on credit, whatever that word is. One that has more slots says it again with each
@@ -41,22 +41,16 @@ impl Live {
         labels: BTreeMap<String, String>,
         credit: u64,
         draining: bool,
-        adopted: &[Record],
+        mut holding: Vec<Lease>,
         now: Instant,
     ) -> Self {
-        let held = adopted
-            .iter()
-            .filter_map(|record| {
-                let durability = Run::decode(record.run, &record.body).ok()?.durability;
-                let held = Held {
-                    fence: record.fence?,
-                    attempt: record.attempt,
-                    durability,
-                    unaccepted_since: None,
-                };
-                Some((record.run, held))
-            })
-            .collect();
+        // Of two attempts of a run the later is held: they are put in by their fences.
+        holding.sort_unstable_by_key(|lease| lease.fence);
+        let held = holding.into_iter().map(|lease| {
+            let Lease { run, fence, attempt, durability, worker: _ } = lease;
+            (run, Held { fence, attempt, durability, unaccepted_since: None })
+        });
+        let held = held.collect();
         let credit = credit.min(MOST_CREDIT);
         Self { session, labels, draining, since: now, leaving: false, credit, sent: 0, claiming: false, held }
     }

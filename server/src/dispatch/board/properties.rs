@@ -149,7 +149,7 @@ impl World {
         let session =
             Session { worker: worker.clone(), id, server: "s".to_owned(), instance: "i".to_owned() };
         let before = self.board.find(&worker).map(|live| live.session.id);
-        let former = self.board.open(session, labels(&worker), credit, false, &[], self.now);
+        let former = self.board.open(session, labels(&worker), credit, false, Vec::new(), self.now);
         assert_eq!(former.map(|live| live.session.id), before, "the newer session wins");
         self.unaccepted.retain(|_, of| Some(*of) != before);
         self.sessions.push((worker, id));

@@ -37,7 +37,7 @@ impl Game {
         let id = SessionId(uuid::Uuid::new_v4());
         let (server, instance) = ("s".to_owned(), "i".to_owned());
         let session = Session { worker: name(worker), id, server, instance };
-        self.board.open(session, labels(with), credit, false, &[], self.now);
+        self.board.open(session, labels(with), credit, false, Vec::new(), self.now);
         id
     }
 

@@ -107,14 +107,11 @@ impl Owner {
         if found.superseded.as_ref().is_some_and(|former| former.instance != instance) {
             self.swapped(&worker, &instance);
         }
-        let former = self.state.board.open(
-            session,
-            hello.labels,
-            hello.credit,
-            draining,
-            &found.adopted,
-            Instant::now(),
-        );
+        // What the queue does not know may get back into it: then the worker has it still.
+        let stale = |lease: &Lease| found.stale.contains(&(lease.run, lease.fence));
+        let right = hello.holding.iter().filter(|lease| !stale(lease)).cloned().collect();
+        let former =
+            self.state.board.open(session, hello.labels, hello.credit, draining, right, Instant::now());
         if let Some(former) = former {
             self.part(&former.session, &instance);
         }

@@ -6,8 +6,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
 use crate::queue::embedded::Embedded;
-use crate::queue::{Entry, Limits};
-use crate::run::{Priority, RunId};
+use crate::queue::{Entry, Limits, Phase, Restored};
+use crate::run::{Counters, Durability, Priority, RunId};
 use deaf::Deaf;
 
 mod deaf;
@@ -42,6 +42,13 @@ impl Bench {
     where
         S: futures_util::Stream<Item = Result<FromWorker, String>> + Send + 'static,
     {
+        self.connect_holding(worker, Vec::new(), said).await
+    }
+
+    async fn connect_holding<S>(&self, worker: &str, holding: Vec<Lease>, said: S) -> ReceiverStream<ToWorker>
+    where
+        S: futures_util::Stream<Item = Result<FromWorker, String>> + Send + 'static,
+    {
         let hello = Hello {
             worker: worker.parse().unwrap(),
             instance: "1".into(),
@@ -50,7 +57,7 @@ impl Bench {
             slots: 1,
             handlers: Vec::new(),
             version: "1".into(),
-            holding: Vec::new(),
+            holding,
             credit: 1,
         };
         let mut messages = self.dispatch.connect(hello, false, said).await.unwrap();
@@ -98,18 +105,8 @@ async fn what_was_claimed_and_never_heard_of_goes_back() {
     let mut bench = Bench::on(queue.clone(), Duration::from_secs(3600));
     let (_mouth, said) = mpsc::channel(1);
     let mut messages = bench.connect("web-1", ReceiverStream::new(said)).await;
-    let place = Place::Worker("web-1".parse().unwrap());
-    let run = RunId::new(crate::clock::wall(), 0);
-    let entry = Entry {
-        run,
-        place,
-        priority: Priority::Normal,
-        delay: Duration::ZERO,
-        expires: None,
-        overlap: None,
-        key: None,
-        body: "unread".into(),
-    };
+    let entry = entry("web-1");
+    let run = entry.run;
     queue.enqueue(vec![entry]).await.unwrap();
     let found = tokio::select! {
         found = bench.findings.recv() => found.unwrap(),
@@ -118,4 +115,52 @@ async fn what_was_claimed_and_never_heard_of_goes_back() {
     let [Finding::Unaccepted { run: back, fence, .. }] = &found[..] else { panic!("{found:?}") };
     let record = queue.look(vec![run]).await.unwrap().remove(0).unwrap();
     assert_eq!((*back, Some(*fence)), (run, record.fence));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_queue_did_not_know_stays_with_its_worker_once_the_queue_has_it_back() {
+    let queue = Arc::new(Embedded::new(Limits::default()));
+    let mut bench = Bench::on(queue.clone(), Duration::from_secs(3600));
+    let (_mouth, said) = mpsc::channel(1);
+    let (entry, fence, worker) = (entry("web-1"), Fence(7), "web-1".parse::<Name>().unwrap());
+    let (run, durability) = (entry.run, Durability::Durable);
+    let lease = Lease { run, fence, attempt: 1, durability, worker: worker.clone() };
+    let _messages = bench.connect_holding("web-1", vec![lease], ReceiverStream::new(said)).await;
+    let found = bench.findings.recv().await.unwrap();
+    assert_eq!(found, [Finding::Unknown { worker: worker.clone(), run, fence }]);
+    let back = Restored {
+        entry,
+        counters: Counters::default(),
+        attempt: 1,
+        fence: Some(fence),
+        held: Some(worker),
+        unsure: false,
+        missed: false,
+    };
+    assert_eq!(queue.restore(vec![back]).await.unwrap(), 1);
+    loop {
+        tokio::select! {
+            found = bench.findings.recv() => panic!("{found:?}"),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        let record = queue.look(vec![run]).await.unwrap().remove(0).unwrap();
+        if matches!(record.phase, Phase::InFlight { session, accepted: true, .. } if session != SessionId::NONE)
+        {
+            return assert_eq!(record.fence, Some(fence));
+        }
+    }
+}
+
+/// A run that waits for this worker, or is with it.
+fn entry(worker: &str) -> Entry {
+    Entry {
+        run: RunId::new(crate::clock::wall(), 0),
+        place: Place::Worker(worker.parse().unwrap()),
+        priority: Priority::Normal,
+        delay: Duration::ZERO,
+        expires: None,
+        overlap: None,
+        key: None,
+        body: "unread".into(),
+    }
 }

@@ -43,7 +43,7 @@ impl Keys {
 impl State {
     pub fn enqueue(&mut self, entry: Entry, now: Instant) -> Admission {
         let run = entry.run;
-        if self.runs.contains_key(&run) || self.results.get(run, now).is_some() {
+        if self.knows(run, now) {
             return Admission::Duplicate;
         }
         if let Some(key) = &entry.key
@@ -65,13 +65,21 @@ impl State {
     }
 
     /// Enters runs of the store again; those that have a slot by right go before those that must ask.
-    pub fn restore(&mut self, mut runs: Vec<Restored>, now: Instant) {
+    pub fn restore(&mut self, mut runs: Vec<Restored>, now: Instant) -> usize {
         runs.sort_by_key(|run| (run.held.is_none(), run.attempt == 0));
+        let mut entered = 0;
         for restored in runs {
-            if !self.runs.contains_key(&restored.entry.run) {
+            if !self.knows(restored.entry.run, now) {
                 self.restore_one(restored, now);
+                entered += 1;
             }
         }
+        entered
+    }
+
+    /// It is open here, or has ended lately.
+    fn knows(&mut self, run: RunId, now: Instant) -> bool {
+        self.runs.contains_key(&run) || self.results.get(run, now).is_some()
     }
 
     fn restore_one(&mut self, restored: Restored, now: Instant) {

@@ -210,9 +210,8 @@ impl Queue for Embedded {
         }))
     }
 
-    async fn restore(&self, runs: Vec<Restored>) -> Result<(), QueueError> {
-        self.with(|state, now| state.restore(runs, now));
-        Ok(())
+    async fn restore(&self, runs: Vec<Restored>) -> Result<usize, QueueError> {
+        Ok(self.with(|state, now| state.restore(runs, now)))
     }
 
     async fn finish_rebuild(&self) -> Result<(), QueueError> {

@@ -6,19 +6,13 @@
 local WIDTH = 11
 local most, key_life = tonumber(ARGV[2]), ARGV[3]
 
-local ids, ended, buckets = {}, {}, {}
+local ids, buckets = {}, {}
 for i = 4, #ARGV, WIDTH do
   ids[#ids + 1] = ARGV[i]
-  local bucket = ARGV[i + 8]
-  buckets[bucket] = buckets[bucket] or {}
-  table.insert(buckets[bucket], ARGV[i])
+  buckets[#ids] = ARGV[i + 8]
 end
 load(ids)
-for bucket, members in pairs(buckets) do
-  for i, result in ipairs(mget(KEYS[tonumber(bucket)], members)) do
-    if result then ended[members[i]] = true end
-  end
-end
+local ended = ended_of(ids, buckets)
 
 local room = {} -- place or slot -> how many more may wait there
 

@@ -31,7 +31,7 @@ impl RedisQueue {
         self.scatter(entries, |entry| entry.run.shard(), request, read).await
     }
 
-    pub(super) async fn restore_all(&self, mut runs: Vec<Restored>) -> Result<(), QueueError> {
+    pub(super) async fn restore_all(&self, mut runs: Vec<Restored>) -> Result<usize, QueueError> {
         // Those that have a slot by right go before those that must ask.
         runs.sort_by_key(|run| (run.held.is_none(), run.attempt == 0));
         let request = |shard, runs: &[Restored]| {
@@ -40,6 +40,7 @@ impl RedisQueue {
             let mut extra = ExtraKeys::default();
             for run in runs {
                 write_entry(&mut call, &run.entry);
+                call.arg(extra.number(self.keys.results(shard, run.entry.run)));
                 self.write_key(&mut call, &mut extra, shard, &run.entry);
                 call.arg(counters_text(run.counters))
                     .arg(run.attempt)
@@ -49,8 +50,9 @@ impl RedisQueue {
             extra.declare(&mut call);
             Request::Script(call)
         };
-        self.scatter(runs, |run| run.entry.run.shard(), request, |(), count| Ok(vec![(); count])).await?;
-        Ok(())
+        let read = |answers: Vec<bool>, _| Ok(answers);
+        let entered = self.scatter(runs, |run| run.entry.run.shard(), request, read).await?;
+        Ok(entered.into_iter().filter(|entered| *entered).count())
     }
 
     pub(super) async fn lacks_generation(&self) -> Result<bool, QueueError> {

@@ -87,6 +87,21 @@ local function load(ids)
   end
 end
 
+-- Which of these runs have ended lately, by the results that are kept of them. `buckets`: the number of the key of each.
+local function ended_of(ids, buckets)
+  local members, ended = {}, {}
+  for i, bucket in ipairs(buckets) do
+    members[bucket] = members[bucket] or {}
+    table.insert(members[bucket], ids[i])
+  end
+  for bucket, some in pairs(members) do
+    for i, result in ipairs(mget(KEYS[tonumber(bucket)], some)) do
+      if result then ended[some[i]] = true end
+    end
+  end
+  return ended
+end
+
 local sessions = {}
 
 -- The latest session of a worker that is not forgotten: id, stage, deadline, server, instance.

@@ -178,7 +178,7 @@ impl Queue for RedisQueue {
         self.take_rebuild(life).await
     }
 
-    async fn restore(&self, runs: Vec<Restored>) -> Result<(), QueueError> {
+    async fn restore(&self, runs: Vec<Restored>) -> Result<usize, QueueError> {
         self.restore_all(runs).await
     }
 

@@ -1,19 +1,27 @@
--- Enters open runs of the store again, those first that have a slot by right. Ids that are there are left as they are.
--- ARGV: channel, life of a session, life of a key, then of each run: id, body, delay, expires or '', slot, policy, rank, place,
--- number of its key or '0', hash of its request, counters, attempt, fence, worker that holds it or '', 1 if it was missed.
+-- Enters open runs of the store again, those first that have a slot by right. Ids that are there are left as they are, and so is what has
+-- ended lately.
+-- ARGV: channel, life of a session, life of a key, then of each run: id, body, delay, expires or '', slot, policy, rank, place, number of
+-- its bucket of results, number of its key or '0', hash of its request, counters, attempt, fence, worker that holds it or '', 1 if it was missed.
+-- Returns of each: 1 if it was entered, 0 if not.
 
-local WIDTH = 15
+local WIDTH = 16
 local life, key_life = tonumber(ARGV[2]), ARGV[3]
 
-local ids = {}
-for i = 4, #ARGV, WIDTH do ids[#ids + 1] = ARGV[i] end
+local ids, buckets = {}, {}
+for i = 4, #ARGV, WIDTH do
+  ids[#ids + 1] = ARGV[i]
+  buckets[#ids] = ARGV[i + 8]
+end
 load(ids)
+local ended = ended_of(ids, buckets)
 
-local used, expected = {}, {}
+local used, expected, answers = {}, {}, {}
 for n, id in ipairs(ids) do
-  local _, body, delay, expires, slot, policy, rank, place, key, request, behind, attempt, fence, worker, missed =
+  local _, body, delay, expires, slot, policy, rank, place, _, key, request, behind, attempt, fence, worker, missed =
     unpack(ARGV, 4 + (n - 1) * WIDTH, 3 + n * WIDTH)
-  if not runs[id] then
+  answers[n] = 0
+  if not runs[id] and not ended[id] then
+    answers[n] = 1
     local due = now + tonumber(delay)
     local run = { id = id, holder = '-', fence = fence, attempt = attempt, expires = '0', flags = '-', counters = behind, turn = '0',
       slot = slot, policy = policy, rank = rank, place = place }
@@ -46,3 +54,4 @@ for worker in pairs(expected) do
   redis.call('ZREM', OFFERS, worker)
 end
 for key, value in pairs(used) do redis.call('SET', KEYS[tonumber(key)], value, 'PX', key_life, 'NX') end
+return answers

@@ -35,7 +35,7 @@ impl Shard {
 
     pub fn restore(&mut self, restored: Restored, now: Moment) {
         let run = restored.entry.run;
-        if self.runs.contains_key(&run) {
+        if self.runs.contains_key(&run) || self.results.contains(&run) {
             return;
         }
         if let Some(key) = &restored.entry.key {

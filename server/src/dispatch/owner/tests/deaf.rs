@@ -72,7 +72,7 @@ as_it_is! {
     announce(hint: Hint) -> ();
     is_empty_handed() -> bool;
     begin_rebuild(life: Duration) -> bool;
-    restore(runs: Vec<Restored>) -> ();
+    restore(runs: Vec<Restored>) -> usize;
     finish_rebuild() -> ();
     raise_fence(floor: Fence) -> ();
     depth(place: Place) -> u64;
