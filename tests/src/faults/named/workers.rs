@@ -9,7 +9,7 @@ use super::super::arena::{ALL, Arena};
 use super::super::deed::Deed;
 use super::super::finding::Finding;
 use super::super::history::Touched;
-use super::super::testimony::{Execution, Word};
+use super::super::testimony::Word;
 use crate::support::Backend;
 
 /// Long enough to be under way when its worker dies.
@@ -57,18 +57,20 @@ pub async fn killed(backend: Backend) -> Finding {
 
 /// Both a run that only it may have and one that others may have are under way.
 pub async fn paused_long(backend: Backend) -> Finding {
-    let mut arena = Arena::on(backend).witnesses(3).start().await;
+    let mut arena = Arena::on(backend).slots(16).witnesses(3).start().await;
     let gate = arena.gate("gate");
     let gated = Deed { gate: Some(gate.clone()), ..Deed::default() };
     let own = [arena.shape("w-1", true, &gated), arena.shape("w-1", false, &gated)];
     let anywhere = arena.shape(&format!("any({ALL})"), true, &gated);
     let own = arena.burst(&own, 2).await;
-    arena.burst(&[anywhere], 4).await;
-    let shared = arena
-        .until("w-1 has a run for any", |testimony, one| {
-            testimony.worker(one) == "w-1" && own.iter().all(|own| own.run != one.run)
-        })
-        .await;
+    // Whoever is free may take it: one after the other, until it is w-1, and others still have room.
+    let shared = loop {
+        let one = arena.burst(&[anywhere.clone()], 1).await.remove(0);
+        let shared = arena.until("it has begun", |_, execution| execution.run == one.run).await;
+        if arena.testimony().worker(&shared) == "w-1" {
+            break shared;
+        }
+    };
     let mix = arena.mix(&Deed::default());
     let load = arena.load(mix, 10.0);
     let fault = arena.history.apply("SIGSTOP", [Touched::Worker("w-1".to_owned())]);
@@ -96,7 +98,7 @@ pub async fn paused_long(backend: Backend) -> Finding {
 /// It is back before anybody may think that it is gone: in half of the 5 s that it has to accept what it is given, and in half of the 15 s
 /// after which it is silent, with what it runs.
 pub async fn paused_briefly(backend: Backend) -> Finding {
-    let mut arena = Arena::on(backend).witnesses(2).daemons(1).start().await;
+    let mut arena = Arena::on(backend).slots(8).witnesses(2).daemons(1).start().await;
     let mix = arena.mix(&Deed::taking(Duration::from_millis(300)));
     let load = arena.load(mix, 8.0);
     for name in ["w-1", "d-1"] {
@@ -107,11 +109,11 @@ pub async fn paused_briefly(backend: Backend) -> Finding {
     let gate = arena.gate("brief");
     let gated = arena.mix(&Deed { gate: Some(gate.clone()), ..Deed::default() });
     let under_way = arena.burst(&gated, gated.len()).await;
+    // What it was given and could not accept in 5 s would go to others.
+    for submission in &under_way {
+        arena.until("all have begun", |_, one| one.run == submission.run).await;
+    }
     for name in ["w-1", "d-1"] {
-        let runs = |one: &Execution| under_way.iter().any(|submission| submission.run == one.run);
-        arena
-            .until(&format!("{name} has one"), |testimony, one| testimony.worker(one) == name && runs(one))
-            .await;
         pause(&arena, name, Duration::from_millis(7_500)).await;
     }
     fs::remove_file(gate).expect("a gate is opened once");
