@@ -22,8 +22,8 @@ use crate::store::{EndedAttempt, EndedRun, Mirror, NewRun, Started, Store, Store
 const ROOM: usize = 100_000;
 /// The most in one transaction.
 const MOST: usize = 500;
-/// How often the latest runs are shown beside their tasks.
-const MIRROR: Duration = Duration::from_secs(1);
+/// How often the latest runs are shown beside their tasks, and beginnings are written that came before their runs.
+const TICK: Duration = Duration::from_secs(1);
 
 /// A cheap handle to the one task that writes the journal.
 #[derive(Clone)]
@@ -94,9 +94,9 @@ impl Journal {
 }
 
 async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store, queue: Arc<dyn Queue>, metrics: Arc<Metrics>) {
-    let mut latest: HashMap<TaskId, Mirror> = HashMap::new();
-    let mut mirror = interval(MIRROR);
-    mirror.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut latest, mut early, mut ripe) = (HashMap::new(), Vec::new(), Vec::new());
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut entries = Vec::with_capacity(MOST);
     loop {
         tokio::select! {
@@ -107,15 +107,30 @@ async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store, queue: Arc<dyn Qu
                 let mut sorted = Sorted::default();
                 std::mem::take(&mut entries).into_iter().for_each(|entry| sorted.add(entry, &mut latest));
                 let over: Vec<RunId> = sorted.over.iter().copied().collect();
-                let given_up = flush(&store, sorted, &inbox, &metrics.panics).await;
+                let given_up = flush(&store, sorted, &mut early, &inbox, &metrics.panics).await;
                 drop_ended(&*queue, over).await;
                 metrics.journal_dropped.inc_by(given_up as u64);
                 metrics.journal_entries.sub(i64::try_from(count).unwrap_or(i64::MAX));
             }
-            _ = mirror.tick(), if !latest.is_empty() => show(&store, &mut latest).await,
+            _ = tick.tick(), if !(latest.is_empty() && early.is_empty() && ripe.is_empty()) => {
+                begin(&store, std::mem::replace(&mut ripe, std::mem::take(&mut early))).await;
+                show(&store, &mut latest).await;
+            }
         }
     }
+    ripe.append(&mut early);
+    begin(&store, ripe).await;
     show(&store, &mut latest).await;
+}
+
+/// Another server may write the row of a fast run later than this one hears that it has begun: a tick later it has. Most have ended by then.
+async fn begin(store: &Store, early: Vec<Started>) {
+    if early.is_empty() {
+        return;
+    }
+    if let Err(error) = store.mark_running(early).await {
+        debug!(%error, "failed to write that runs have begun");
+    }
 }
 
 /// They left the queue before. One that was rebuilt meanwhile has them again, from when the store had them open.
@@ -136,24 +151,35 @@ async fn show(store: &Store, latest: &mut HashMap<TaskId, Mirror>) {
 }
 
 /// Writes all of it; if that panics, each entry alone. Answers how many it gave up.
-async fn flush(store: &Store, mut sorted: Sorted, inbox: &mpsc::Receiver<Entry>, panics: &Panics) -> usize {
-    if let Some(given_up) = panics.catch(PanicIn::Journal, persist(store, &mut sorted, inbox)).await {
+async fn flush(
+    store: &Store,
+    mut sorted: Sorted,
+    early: &mut Vec<Started>,
+    inbox: &mpsc::Receiver<Entry>,
+    panics: &Panics,
+) -> usize {
+    if let Some(given_up) = panics.catch(PanicIn::Journal, persist(store, &mut sorted, early, inbox)).await {
         return given_up;
     }
     error!("writing the journal panicked: each entry is written alone");
     let mut given_up = 0;
     for mut one in sorted.split() {
-        given_up +=
-            panics.catch(PanicIn::Journal, persist(store, &mut one, inbox)).await.unwrap_or(one.len());
+        let written = panics.catch(PanicIn::Journal, persist(store, &mut one, early, inbox)).await;
+        given_up += written.unwrap_or(one.len());
     }
     given_up
 }
 
 /// Writes all of it, trying again until it is written or refused for good; once nobody can add any more, only a few times. Answers how
 /// many it gave up.
-async fn persist(store: &Store, sorted: &mut Sorted, inbox: &mpsc::Receiver<Entry>) -> usize {
+async fn persist(
+    store: &Store,
+    sorted: &mut Sorted,
+    early: &mut Vec<Started>,
+    inbox: &mpsc::Receiver<Entry>,
+) -> usize {
     let mut failures = 0;
-    while let Err(error) = sorted.write(store).await {
+    while let Err(error) = sorted.write(store, early).await {
         failures += 1;
         let stopping = inbox.is_closed() && failures > 3;
         if stopping || !matches!(error, StoreError::Unavailable(_)) {
@@ -215,8 +241,9 @@ impl Sorted {
         self.submitted.len() + self.started.len() + self.attempts.len() + self.ended.len()
     }
 
-    /// What is written is taken out, so that trying again goes on where it failed.
-    async fn write(&mut self, store: &Store) -> Result<(), StoreError> {
+    /// What is written is taken out, so that trying again goes on where it failed. Beginnings of runs that are not open, or not yet, are `early`, of
+    /// which there are never more than go into one transaction.
+    async fn write(&mut self, store: &Store, early: &mut Vec<Started>) -> Result<(), StoreError> {
         let over = &self.over;
         self.submitted.retain(|run| !over.contains(&run.run.id));
         self.started.retain(|started| !over.contains(&started.run));
@@ -225,8 +252,9 @@ impl Sorted {
             self.submitted.clear();
         }
         if !self.started.is_empty() {
-            store.mark_running(self.started.clone()).await?;
-            self.started.clear();
+            let closed: HashSet<_> = store.mark_running(self.started.clone()).await?.into_iter().collect();
+            let room = MOST.saturating_sub(early.len());
+            early.extend(self.started.drain(..).filter(|one| closed.contains(&one.run)).take(room));
         }
         if !self.attempts.is_empty() {
             store.end_attempts(self.attempts.clone()).await?;

@@ -95,7 +95,7 @@ pub async fn what_starts_is_marked_and_an_older_fence_changes_nothing(f: &Fixtur
     for (fences, expected) in [(vec![5], 5), (vec![4], 5), (vec![7, 6], 7), (vec![7], 7)] {
         let mut items: Vec<_> = fences.iter().map(|fence| started(&run, *fence)).collect();
         items.push(started(&unknown, 9));
-        f.store.mark_running(items).await.unwrap();
+        assert_eq!(f.store.mark_running(items).await.unwrap(), [unknown.id]);
         let open = f.store.open_runs(None, 10).await.unwrap();
         assert_eq!(
             (open.len(), open[0].state, open[0].fence),

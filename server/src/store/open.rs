@@ -88,18 +88,18 @@ impl Store {
     }
 
     /// Notes that attempts have begun, at the store's time. What is older than what is known, or concerns a run that is not open, changes
-    /// nothing; a call that is lost is made up for by the attempt's end.
-    pub async fn mark_running(&self, started: Vec<Started>) -> Result<(), StoreError> {
+    /// nothing; the latter are answered. A call that is lost is made up for by the attempt's end.
+    pub async fn mark_running(&self, started: Vec<Started>) -> Result<Vec<RunId>, StoreError> {
         let mut retry = Retry::default();
         loop {
             match self.try_mark_running(&started).await {
-                Ok(()) => return Ok(()),
+                Ok(closed) => return Ok(closed),
                 Err(failure) => retry.after(failure).await?,
             }
         }
     }
 
-    async fn try_mark_running(&self, started: &[Started]) -> Result<(), Failure> {
+    async fn try_mark_running(&self, started: &[Started]) -> Result<Vec<RunId>, Failure> {
         let mut latest: BTreeMap<RunId, &Started> = BTreeMap::new();
         for item in started {
             let known = latest.entry(item.run).or_insert(item);
@@ -110,11 +110,12 @@ impl Store {
         let latest: Vec<_> = latest.into_iter().map(|(run, item)| (id(run), item)).collect();
         let mut transaction = self.begin().await?;
         let now = self.now_in(&mut transaction).await?;
+        let mut closed = Vec::new();
         for chunk in latest.chunks(UPDATES) {
-            mark_running(&mut transaction, now, chunk).await?;
+            closed.extend(mark_running(&mut transaction, now, chunk).await?);
         }
         transaction.commit().await?;
-        Ok(())
+        Ok(closed)
     }
 
     /// Notes that open runs are to be cancelled, so that a rebuilt queue knows it too.
@@ -242,7 +243,7 @@ async fn mark_running(
     connection: &mut AnyConnection,
     now: DateTime<Utc>,
     items: &[(Vec<u8>, &Started)],
-) -> Result<(), Failure> {
+) -> Result<Vec<RunId>, Failure> {
     let ids: Vec<_> = items.iter().map(|(id, _)| id.clone()).collect();
     let mut select =
         Statement::new("SELECT id, fence FROM open_runs /*! FORCE INDEX (PRIMARY) */ WHERE id IN ");
@@ -252,6 +253,8 @@ async fn mark_running(
         let mut reader = Reader::new(&row);
         known.insert(columns::id(read_id(&mut reader)?), reader.get::<Option<i64>>()?);
     }
+    let closed: Vec<_> =
+        items.iter().filter(|(id, _)| !known.contains_key(id)).map(|(_, item)| item.run).collect();
     let news: Vec<_> = items
         .iter()
         .filter(|(id, item)| {
@@ -259,7 +262,7 @@ async fn mark_running(
         })
         .collect();
     if news.is_empty() {
-        return Ok(());
+        return Ok(closed);
     }
     let ids: Vec<_> = news.iter().map(|(id, _)| id.clone()).collect();
     let mut update = Statement::new(
@@ -272,7 +275,7 @@ async fn mark_running(
     update.push(", server = ").case("id", &each(&news, |item| item.server.clone()));
     update.push(" WHERE id IN ").list(&ids);
     update.execute(connection).await?;
-    Ok(())
+    Ok(closed)
 }
 
 fn each<V>(items: &[&(Vec<u8>, &Started)], value: impl Fn(&Started) -> V) -> Vec<(Vec<u8>, V)> {
