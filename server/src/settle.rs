@@ -320,6 +320,13 @@ fn decide(index: usize, end: End, record: &Record, now: DateTime<Utc>) -> Result
         warn!(run = %record.run, %error, "failed to read a queued run");
         Verdict::Unknown
     })?;
+    let end = if end.end.is_none() && end.by == Witness::Delivery && run.policy.max_lost == 0 {
+        // It may have begun, and is to be started at most once.
+        let lost = AttemptEnd::lost("its worker did not say whether it had begun");
+        End { number: record.attempt, end: Some(AttemptEnd { ended: Some(now), ..lost }), ..end }
+    } else {
+        end
+    };
     let outcome = end.end.as_ref().map(|end| end.outcome);
     let waits = !matches!(record.phase, Phase::InFlight { .. });
     if waits && (outcome.is_none() || claim == Claim::Latest && outcome != Some(Outcome::Succeeded)) {

@@ -48,7 +48,7 @@ contract! {
         let opened = bench.open(&new, holding).await;
         assert_eq!(opened.adopted.len(), 1);
         assert_eq!((opened.adopted[0].run, opened.adopted[0].fence), (held.run, Some(held.fence)));
-        let mut missing: Vec<_> = opened.missing.iter().map(|one| (one.record.run, one.accepted)).collect();
+        let mut missing: Vec<_> = opened.missing.iter().map(|one| (one.record.run, one.begun)).collect();
         missing.sort_by_key(|(run, _)| *run != dropped.run);
         assert_eq!(missing, [(dropped.run, true), (unseen.run, false)]);
         assert_eq!(opened.stale, [(given_away.run, given_away.fence)]);
@@ -57,6 +57,16 @@ contract! {
         let phase = bench.phase(held.run).await;
         assert!(matches!(phase, Some(Phase::InFlight { session, accepted: true, .. }) if session == new.id));
         assert_eq!(bench.finish(&held).await, Settled::Settled, "with the fence it had");
+    }
+
+    async fn another_instance_may_have_begun_what_it_had_not_accepted(bench) {
+        let old = bench.connect("web-1").await;
+        let unseen = bench.deliver(&old).await;
+        bench.queue.close(name("web-1"), old.id).await.unwrap();
+        let new = Session { instance: "another".into(), ..session("web-1") };
+        let opened = bench.open(&new, vec![]).await;
+        let missing: Vec<_> = opened.missing.iter().map(|one| (one.record.run, one.begun)).collect();
+        assert_eq!(missing, [(unseen.run, true)]);
     }
 
     async fn a_run_that_went_back_is_adopted_if_nobody_has_it_yet(bench) {

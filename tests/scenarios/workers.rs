@@ -29,6 +29,21 @@ scenarios! {
         assert_eq!(journal.starts(&id), 2);
     }
 
+    async fn a_run_that_may_start_once_is_lost_when_its_worker_does_not_say_whether_it_began(backend: Backend) {
+        let cluster = Cluster::on(backend).workers(["web-1"]).start().await;
+        let journal = Journal::new();
+        cluster.worker("web-1").pause();
+        let once = submit(&cluster, "web-1", &["--max-lost", "0"], &journal.noting(":")).await;
+        let again = submit(&cluster, "web-1", &[], &journal.noting(":")).await;
+        let lost = ended(&cluster, &once).await;
+        cluster.worker("web-1").resume();
+        assert_eq!((lost.state(), lost.reason()), (RunState::Error, Reason::Lost), "{lost:?}");
+        assert!(lost.error.contains("did not say whether it had begun"), "{lost:?}");
+        let done = ended(&cluster, &again).await;
+        assert_eq!((done.state(), done.lost), (RunState::Done, 0), "{done:?}");
+        assert!(journal.starts(&once) <= 1);
+    }
+
     async fn a_run_for_a_host_that_died_waits_until_it_is_back(backend: Backend) {
         let cluster = Cluster::on(backend).workers(["web-1", "web-2"]).start().await;
         let journal = Journal::new();

@@ -151,7 +151,7 @@ impl Attempts {
         self.held.insert(key, Held { run, lease, state });
     }
 
-    /// The server gave an attempt. While draining nothing is taken: not accepted, it goes back to the queue.
+    /// The server gave an attempt. While draining it is given back at once.
     pub fn assign(&mut self, assignment: Assignment) -> Vec<Action> {
         let lease = assignment.lease.clone();
         if self.by_lease(&lease).is_some() {
@@ -168,11 +168,12 @@ impl Attempts {
             }
             return vec![Action::Relet { key, lease: lease.clone() }, Action::Accept(lease)];
         }
-        if self.draining {
-            return Vec::new();
-        }
         let (key, run) = (Key(self.next), assignment.run.clone());
         self.next += 1;
+        if self.draining {
+            self.held.insert(key, Held { run: run.clone(), lease: lease.clone(), state: State::Ended });
+            return vec![Action::Open { key, run, lease }, Action::Drop(key, Stop::Drain)];
+        }
         let state = match newest {
             Some(other) => State::Behind(other, assignment),
             None => State::Waiting(assignment),

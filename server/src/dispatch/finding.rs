@@ -17,7 +17,9 @@ pub struct Started {
 /// An attempt that is not where the queue has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// Sent, and not accepted in time; or taken from the queue for a session that had ended.
+    /// Taken from the queue and never sent, as the session had ended, or the answer never came.
+    Unsent { worker: Name, run: RunId, fence: Fence },
+    /// Sent, and not accepted in time: whether it began is not known.
     Unaccepted { worker: Name, run: RunId, fence: Fence },
     /// The queue gave it to this worker, which does not have it.
     Missing { worker: Name, missing: Missing },

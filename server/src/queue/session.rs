@@ -50,8 +50,8 @@ pub struct Opened {
     /// What the worker holds rightly: in flight under this session now, accepted, with the fence it had. Also a run that went back and that
     /// nobody claimed since, and one whose fence is later than any the queue remembers; of two attempts of one run the later.
     pub adopted: Vec<Record>,
-    /// In flight for this worker under an earlier session by the queue's account, but the worker does not hold it: to be settled as lost where it was accepted by
-    /// another instance, and as never accepted otherwise.
+    /// In flight for this worker under an earlier session by the queue's account, but the worker does not hold it: to be settled as lost where it may have begun,
+    /// and as never accepted otherwise.
     pub missing: Vec<Missing>,
     /// What the worker holds though its fence has passed to a later attempt, or though the run ends.
     pub stale: Vec<(RunId, Fence)>,
@@ -63,8 +63,8 @@ pub struct Opened {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     pub record: Record,
-    /// The worker had taken charge of it.
-    pub accepted: bool,
+    /// The worker had taken charge of it, or this is not the instance that it was given to, which may have begun it and died before it could say so.
+    pub begun: bool,
 }
 
 /// A session past its deadline.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marabunta_proto::duration;
+use marabunta_proto::name::Name;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use tracing::{info, warn};
 use crate::dispatch::Finding;
 use crate::metrics::{PanicIn, Reconciled};
 use crate::queue::{Phase, Record, Restored, Silent};
-use crate::run::{AttemptEnd, Place, Run, State};
+use crate::run::{AttemptEnd, Fence, Place, Run, RunId, State};
 use crate::settle::{End, Settler, Verdict, Witness};
 
 /// How often silent sessions are looked for. It adds to the 8 s after which a dead worker's runs are given to others, who are to have them
@@ -83,14 +84,15 @@ async fn mend(settler: &Settler, found: Vec<Finding>) -> Vec<End> {
     let mut ends = Vec::new();
     for finding in found {
         match finding {
+            Finding::Unsent { worker, run, fence } => ends.push(unbegun(worker, run, fence, Witness::Claim)),
             Finding::Unaccepted { worker, run, fence } => {
-                ends.push(End { run, fence, number: 0, worker, end: None, by: Witness::Delivery })
+                ends.push(unbegun(worker, run, fence, Witness::Delivery))
             }
             Finding::Missing { missing, .. } => {
                 let text = "its worker came back without it";
                 ends.extend(
                     end(&missing.record, text, Witness::Absence)
-                        .map(|end| if missing.accepted { end } else { End { end: None, ..end } }),
+                        .map(|end| if missing.begun { end } else { End { end: None, ..end } }),
                 );
             }
             Finding::Unknown { worker, run, fence } => remember(settler, worker, run, fence).await,
@@ -101,12 +103,7 @@ async fn mend(settler: &Settler, found: Vec<Finding>) -> Vec<End> {
 
 /// A worker runs what the queue does not know: if it is open in the store, the queue has lost it and gets it back as it was, unless it has ended
 /// meanwhile, or just before.
-async fn remember(
-    settler: &Settler,
-    worker: marabunta_proto::name::Name,
-    run: crate::run::RunId,
-    fence: crate::run::Fence,
-) {
+async fn remember(settler: &Settler, worker: Name, run: RunId, fence: Fence) {
     if !fence.is_possible(u64::try_from(settler.clock.now().timestamp_micros()).unwrap_or(0)) {
         return warn!(%run, %worker, "a worker holds what nobody can have given it");
     }
@@ -142,14 +139,20 @@ async fn remember(
     }
 }
 
+/// Nobody took charge of it.
+fn unbegun(worker: Name, run: RunId, fence: Fence, by: Witness) -> End {
+    End { run, fence, number: 0, worker, end: None, by }
+}
+
+/// Lost, also where it was not accepted: whoever has it may have begun it.
 fn end(record: &Record, error: &str, by: Witness) -> Option<End> {
-    let Phase::InFlight { worker, accepted, .. } = &record.phase else { return None };
+    let Phase::InFlight { worker, .. } = &record.phase else { return None };
     Some(End {
         run: record.run,
         fence: record.fence?,
         number: record.attempt,
         worker: worker.clone(),
-        end: accepted.then(|| AttemptEnd::lost(error)),
+        end: Some(AttemptEnd::lost(error)),
         by,
     })
 }

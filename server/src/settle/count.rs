@@ -37,7 +37,7 @@ fn loss(by: Witness) -> Loss {
     match by {
         Witness::Worker => Loss::Reported,
         Witness::Departure => Loss::Ended,
-        Witness::Silence | Witness::Delivery => Loss::Silent,
+        Witness::Silence | Witness::Delivery | Witness::Claim => Loss::Silent,
         Witness::Absence => Loss::Missing,
     }
 }
@@ -51,7 +51,7 @@ fn requeue(by: Witness, outcome: Option<Outcome>) -> Requeue {
         (Witness::Departure, _) => Requeue::Ended,
         (Witness::Silence, _) => Requeue::Silent,
         (Witness::Absence, _) => Requeue::Missing,
-        (Witness::Delivery, _) => Requeue::Unaccepted,
+        (Witness::Delivery | Witness::Claim, _) => Requeue::Unaccepted,
     }
 }
 

@@ -28,8 +28,10 @@ pub enum Witness {
     Silence,
     /// Its worker, by coming back without it.
     Absence,
-    /// The owner of the sessions: it was not accepted.
+    /// The owner of the sessions: it was sent and not accepted.
     Delivery,
+    /// The owner of the sessions: it was claimed and not sent.
+    Claim,
 }
 
 /// What came of it.

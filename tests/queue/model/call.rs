@@ -63,7 +63,7 @@ impl Call {
                 Answer::Opened(Met {
                     superseded: opened.superseded.map(|session| session.id),
                     adopted: opened.adopted.iter().map(|record| (record.run, fence(record))).collect(),
-                    missing: opened.missing.iter().map(|one| (one.record.run, one.accepted)).collect(),
+                    missing: opened.missing.iter().map(|one| (one.record.run, one.begun)).collect(),
                     stale: opened.stale,
                     unknown: opened.unknown,
                 })

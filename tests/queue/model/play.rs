@@ -248,9 +248,9 @@ impl Play {
         self.sessions[worker] = Some(session);
         let gone: BTreeSet<_> = met.stale.iter().chain(&met.unknown).collect();
         self.held.retain(|held| !gone.contains(&(held.delivery.run, held.delivery.fence)));
-        for (run, accepted) in met.missing {
+        for (run, begun) in met.missing {
             let Some(record) = self.judge.record(run) else { continue };
-            let why = if accepted { Why::Lost } else { Why::Unaccepted };
+            let why = if begun { Why::Lost } else { Why::Unaccepted };
             let step = again(Some(record.counters), Delay::None, why);
             self.call(Call::Settle(Settlement { run, fence: record.fence, step }), Loss::Nothing).await?;
         }

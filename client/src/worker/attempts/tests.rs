@@ -164,7 +164,9 @@ fn draining_takes_nothing_more_but_adopts_what_it_runs() {
     attempts.assign(given("b/1"));
     assert_eq!(attempts.drain(), [Drop(Key(2), super::Stop::Drain)]);
     assert_eq!(attempts.free(), 0);
-    assert_eq!(attempts.assign(given("c/1")), []);
+    let back = attempts.assign(given("c/1"));
+    assert_eq!(back.last(), Some(&Drop(Key(3), super::Stop::Drain)), "at once, and it never began");
+    assert!(!back.contains(&Accept(lease("c/1"))));
     assert_eq!(attempts.assign(given("a/2")).last(), Some(&Accept(lease("a/2"))));
     assert_eq!(attempts.stop_all(super::Stop::Drain), [Stop(Key(1), super::Stop::Drain)]);
 }

@@ -200,7 +200,7 @@ impl Owner {
                     self.send(&worker, session, ToWorker::Assign(assignments));
                 }
                 Some(Brought::Return { worker, deliveries }) => {
-                    let back = deliveries.into_iter().map(|delivery| Finding::Unaccepted {
+                    let back = deliveries.into_iter().map(|delivery| Finding::Unsent {
                         worker: worker.clone(),
                         run: delivery.run,
                         fence: delivery.fence,
@@ -224,7 +224,7 @@ impl Owner {
                 for ((worker, _), given) in sessions.into_iter().zip(given) {
                     for (run, fence) in given.into_iter().filter(|one| !known.contains(one)) {
                         warn!(%worker, %run, "claimed, but the answer never came");
-                        self.state.found.push(Finding::Unaccepted { worker: worker.clone(), run, fence });
+                        self.state.found.push(Finding::Unsent { worker: worker.clone(), run, fence });
                     }
                 }
             }

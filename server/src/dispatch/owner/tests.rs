@@ -112,7 +112,7 @@ async fn what_was_claimed_and_never_heard_of_goes_back() {
         found = bench.findings.recv() => found.unwrap(),
         message = messages.next() => panic!("{message:?}"),
     };
-    let [Finding::Unaccepted { run: back, fence, .. }] = &found[..] else { panic!("{found:?}") };
+    let [Finding::Unsent { run: back, fence, .. }] = &found[..] else { panic!("{found:?}") };
     let record = queue.look(vec![run]).await.unwrap().remove(0).unwrap();
     assert_eq!((*back, Some(*fence)), (run, record.fence));
 }

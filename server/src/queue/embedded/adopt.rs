@@ -21,6 +21,8 @@ impl State {
             self.hints.push(Hint::Superseded { worker: worker.clone(), session: old.id, by, instance });
         }
         let id = session.id;
+        let same =
+            self.sessions.latest(&worker).filter(|old| old.instance == session.instance).map(|old| old.id);
         self.sessions.open(session, now + self.limits.life);
         self.unsure.connected(now);
 
@@ -37,10 +39,11 @@ impl State {
         let in_flight = self.in_flight.get(&worker).into_iter().flatten();
         opened.missing = in_flight
             .map(|run| &self.runs[run])
-            .filter(|open| open.holder.as_ref().is_some_and(|(_, holder)| *holder != id))
-            .map(|open| Missing {
+            .filter_map(|open| Some((open, open.holder.as_ref().map(|(_, holder)| *holder)?)))
+            .filter(|(_, holder)| *holder != id)
+            .map(|(open, holder)| Missing {
                 record: self.record(open, now),
-                accepted: open.stage == Stage::InFlight { accepted: true },
+                begun: open.stage == Stage::InFlight { accepted: true } || same != Some(holder),
             })
             .collect();
         opened

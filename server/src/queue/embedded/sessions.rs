@@ -52,6 +52,11 @@ impl Sessions {
         self.known.get(worker).filter(|known| known.stage == Stage::Live).map(|known| &known.session)
     }
 
+    /// The latest session that is known, connected or not.
+    pub fn latest(&self, worker: &Name) -> Option<&Session> {
+        self.known.get(worker).map(|known| &known.session)
+    }
+
     /// Whether this is the live session of its worker.
     pub fn is_live(&self, worker: &Name, id: SessionId) -> bool {
         self.live(worker).is_some_and(|session| session.id == id)

@@ -1,7 +1,7 @@
 -- Makes a session the live one of its worker, and compares what the worker holds with what is in flight for it.
 -- ARGV: channel, life, worker, session, server, instance, then id and fence of each run that it holds.
--- Returns { superseded { session, server, instance } or nil, adopted records, missing records, stale, unknown }, the last two by their
--- numbers among what it holds: it may hold two attempts of one run..
+-- Returns { superseded { session, server, instance } or nil, the session before it if it was of this instance or '', adopted records,
+-- missing records, stale, unknown }, the last two by their numbers among what it holds: it may hold two attempts of one run.
 
 local life, worker, id, server, instance = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
@@ -45,6 +45,7 @@ for i = #missing, 1, -1 do
   if not run or session_id_of(run) == id then table.remove(missing, i) end
 end
 
-local answer = { superseded, records(adopted), records(missing), stale, unknown }
+local same = old and old.instance == instance and old.id or ''
+local answer = { superseded, same, records(adopted), records(missing), stale, unknown }
 commit()
 return answer

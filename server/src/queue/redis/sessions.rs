@@ -13,8 +13,8 @@ use crate::queue::{Hint, Missing, Opened, Phase, QueueError, Record, Session, Se
 use crate::run::{Fence, RunId};
 use marabunta_proto::name::Name;
 
-/// `{ superseded, adopted, missing, stale, unknown }`; the first is `{ session, server, instance }`, the last two are numbers from 1.
-type RawOpened = (Option<(String, String, String)>, Vec<Raw>, Vec<Raw>, Vec<usize>, Vec<usize>);
+/// `{ superseded, same, adopted, missing, stale, unknown }`; the first is `{ session, server, instance }`, the last two are numbers from 1.
+type RawOpened = (Option<(String, String, String)>, String, Vec<Raw>, Vec<Raw>, Vec<usize>, Vec<usize>);
 
 /// `{ worker, session, since, ended, holding }`.
 type RawSilent = (String, String, u64, bool, Vec<Raw>);
@@ -43,7 +43,7 @@ impl RedisQueue {
             })
             .await?;
         let mut opened = Opened::default();
-        for ((superseded, adopted, missing, stale, unknown), held) in parts.into_iter().zip(held) {
+        for ((superseded, same, adopted, missing, stale, unknown), held) in parts.into_iter().zip(held) {
             let those = |numbers: Vec<usize>| {
                 numbers.into_iter().filter_map(|n| held.get(n.checked_sub(1)?).copied()).collect::<Vec<_>>()
             };
@@ -54,7 +54,7 @@ impl RedisQueue {
                 opened.adopted.push(read_record(raw)?);
             }
             for raw in missing {
-                opened.missing.push(missed(read_record(raw)?));
+                opened.missing.push(missed(read_record(raw)?, &same));
             }
             opened.stale.extend(those(stale));
             opened.unknown.extend(those(unknown));
@@ -162,7 +162,8 @@ fn read_session(worker: Name, id: &str, server: String, instance: String) -> Res
     Ok(Session { worker, id, server, instance })
 }
 
-fn missed(record: Record) -> Missing {
-    let accepted = matches!(record.phase, Phase::InFlight { accepted: true, .. });
-    Missing { record, accepted }
+/// `same`: the session before, if it was of the same instance.
+fn missed(record: Record, same: &str) -> Missing {
+    let unbegun = matches!(&record.phase, Phase::InFlight { session, accepted: false, .. } if session.to_string() == same);
+    Missing { record, begun: !unbegun }
 }

@@ -11,7 +11,7 @@ use super::{Known, Life, Moment, Shard, Stage, Uncertain};
 pub struct Met {
     pub superseded: Option<SessionId>,
     pub adopted: Vec<(RunId, Fence)>,
-    /// And whether its worker had accepted it.
+    /// And whether its worker may have begun it.
     pub missing: Vec<(RunId, bool)>,
     pub stale: Vec<(RunId, Fence)>,
     pub unknown: Vec<(RunId, Fence)>,
@@ -24,7 +24,10 @@ impl Shard {
         let before = self.live(&worker).filter(|live| live.id != id);
         met.superseded = before.map(|live| live.id);
         let life = Life::Live(now.after(self.clock.limits.life));
-        self.sessions.insert(worker.clone(), Known { session, life });
+        let instance = session.instance.clone();
+        let former = self.sessions.insert(worker.clone(), Known { session, life });
+        let same =
+            former.filter(|former| former.session.instance == instance).map(|former| former.session.id);
         // Of two attempts of one run the later counts.
         let mut holding = holding.to_vec();
         holding.sort_by_key(|(_, fence)| std::cmp::Reverse(*fence));
@@ -45,9 +48,11 @@ impl Shard {
         }
         for run in self.in_flight(&worker) {
             let open = &self.runs[&run];
-            if open.holder.as_ref().is_some_and(|(_, holder)| *holder != id) {
-                met.missing.push((run, open.stage == Stage::InFlight { accepted: true }));
-            }
+            let Some((_, holder)) = open.holder.as_ref().filter(|(_, holder)| *holder != id) else {
+                continue;
+            };
+            let begun = open.stage == Stage::InFlight { accepted: true } || same != Some(*holder);
+            met.missing.push((run, begun));
         }
         met
     }
