@@ -16,6 +16,7 @@ pub mod journal;
 pub mod queue;
 pub mod settle;
 pub mod store;
+pub mod unqueued;
 
 pub mod dispatch;
 pub mod follow;

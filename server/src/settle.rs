@@ -23,6 +23,7 @@ use crate::run::{
     AttemptEnd, Conclusion, Durability, Fence, LastAttempt, Next, Outcome, Run, RunId, State, next,
 };
 use crate::store::{EndedAttempt, EndedRun, Recorded, Store};
+use crate::unqueued::Unqueued;
 
 /// Ends attempts and runs. Cloning is cheap.
 #[derive(Clone)]
@@ -32,6 +33,7 @@ pub struct Settler {
     pub journal: Journal,
     pub clock: StoreClock,
     pub metrics: Arc<Metrics>,
+    pub unqueued: Unqueued,
     /// This server's id.
     pub server: String,
 }

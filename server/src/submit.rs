@@ -93,9 +93,10 @@ impl Submit {
     /// Starts the writer.
     #[must_use]
     pub fn spawn(tracker: &TaskTracker, settler: &Settler) -> Self {
-        let Settler { queue, store, journal, clock, metrics, server } = settler.clone();
+        let Settler { queue, store, journal, clock, metrics, unqueued, server } = settler.clone();
         let panics = metrics.panics.clone();
-        let sink = write::Sink { queue: queue.clone(), store: store.clone(), journal, metrics, server };
+        let sink =
+            write::Sink { queue: queue.clone(), store: store.clone(), journal, metrics, unqueued, server };
         let writer = || {
             let sink = sink.clone();
             Batcher::spawn(tracker, &panics, move |runs| {

@@ -43,6 +43,24 @@ fn done_without_loss(run: &Run) {
 }
 
 #[tokio::test]
+async fn what_was_stored_while_redis_was_away_starts_as_soon_as_it_is_back() {
+    let cluster = cluster().await;
+    let journal = Journal::new();
+    cluster.redis().kill();
+    let mut waiting = Vec::new();
+    for target in ["web-1", "any(name=web-2)"] {
+        waiting.push(submit(&cluster, target, &["--durable"], &journal.noting(":")).await);
+    }
+    cluster.redis().restart().await;
+    for id in &waiting {
+        done_without_loss(&ended(&cluster, id).await);
+    }
+    let counted = Metrics::sum(cluster.servers()).await.unwrap();
+    assert_eq!(counted.get("marabunta_runs_reconciled_total{found=\"not_queued\"}"), 2.0);
+    journal.each_once(&waiting);
+}
+
+#[tokio::test]
 async fn durable_runs_survive_a_redis_that_forgets_everything() {
     let cluster = cluster().await;
     let journal = Journal::new();

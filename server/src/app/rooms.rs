@@ -20,8 +20,10 @@ use crate::plan::{self, Planner, Tasks};
 use crate::recover;
 use crate::report::Report;
 use crate::rpc;
+use crate::run::RunId;
 use crate::settle::Settler;
 use crate::submit::Submit;
+use crate::unqueued::Unqueued;
 use crate::workers::Workers;
 
 /// How many batches of what was found, or started, may wait. What was started is then left out; what was found waits with the owner.
@@ -45,7 +47,7 @@ pub(super) struct House {
 
 /// Builds the rooms and starts their loops. `settler` has checked the queue.
 pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> House {
-    let Settled { settler, writers } = settled;
+    let Settled { settler, noted, writers } = settled;
     let (store, queue, server) = (settler.store.clone(), settler.queue.clone(), settler.server.clone());
     let metrics = settler.metrics.clone();
     let (mut early, mut sessions, mut late) =
@@ -61,7 +63,14 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
     sessions.spawn("owner of the sessions", owner.run(sessions.stop.clone(), grace));
 
     let options = plan::Options { server: server.clone(), poll_interval: config.poll_interval };
-    let planner = Planner::new(store.clone(), queue.clone(), clock.clone(), metrics.clone(), options);
+    let planner = Planner::new(
+        store.clone(),
+        queue.clone(),
+        clock.clone(),
+        metrics.clone(),
+        settler.unqueued.clone(),
+        options,
+    );
     early.keep("planner", PanicIn::Planner, {
         let planner = planner.clone();
         move |stop| planner.clone().run(stop)
@@ -87,6 +96,10 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
         let settler = settler.clone();
         move |stop| recover::reconcile::run(settler.clone(), stop)
     });
+    late.keep("unqueued", PanicIn::Reconciler, {
+        let (settler, noted) = (settler.clone(), Arc::new(Mutex::new(noted)));
+        move |stop| recover::unqueued::run(settler.clone(), noted.clone(), stop)
+    });
     late.keep("floor", PanicIn::Floor, {
         let (settler, started) = (settler.clone(), Arc::new(Mutex::new(has_started)));
         move |_| floor::run(settler.clone(), started.clone())
@@ -108,6 +121,7 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
 /// What must be there before the rooms are: it fills the queue.
 pub(super) struct Settled {
     settler: Settler,
+    noted: mpsc::Receiver<RunId>,
     writers: TaskTracker,
 }
 
@@ -116,7 +130,9 @@ pub(super) fn settle(kept: &Kept, server: &str, clock: StoreClock, metrics: Arc<
     let writers = TaskTracker::new();
     let (queue, store) = (Arc::clone(&kept.queue), kept.store.clone());
     let journal = Journal::spawn(&writers, store.clone(), Arc::clone(&queue), metrics.clone());
-    Settled { settler: Settler { queue, store, journal, clock, metrics, server: server.to_owned() }, writers }
+    let (unqueued, noted) = Unqueued::new();
+    let settler = Settler { queue, store, journal, clock, metrics, unqueued, server: server.to_owned() };
+    Settled { settler, noted, writers }
 }
 
 impl Settled {

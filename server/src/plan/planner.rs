@@ -17,6 +17,7 @@ use crate::queue::{Entry, Queue, QueueError};
 use crate::run::{Place, TaskId};
 use crate::store::{Committed, Inserted, NewRun, PlanBatch, PlanTask, Planned, Store, StoreError};
 use crate::task::TaskSpec;
+use crate::unqueued::Unqueued;
 use thiserror::Error;
 
 /// How many tasks are locked at once.
@@ -41,6 +42,7 @@ pub struct Planner {
     queue: Arc<dyn Queue>,
     clock: StoreClock,
     metrics: Arc<Metrics>,
+    unqueued: Unqueued,
     options: Arc<Options>,
     /// Other workers match than before.
     matched: Arc<Notify>,
@@ -63,9 +65,10 @@ impl Planner {
         queue: Arc<dyn Queue>,
         clock: StoreClock,
         metrics: Arc<Metrics>,
+        unqueued: Unqueued,
         options: Options,
     ) -> Self {
-        Self { store, queue, clock, metrics, options: Arc::new(options), matched: Arc::default() }
+        Self { store, queue, clock, metrics, unqueued, options: Arc::new(options), matched: Arc::default() }
     }
 
     /// Polls until `stop`.
@@ -180,8 +183,10 @@ impl Planner {
             return Ok(());
         }
         debug!(runs = entries.len(), "queueing what is due");
+        let planned: Vec<_> = entries.iter().map(|entry| entry.run).collect();
         if let Err(error) = self.queue.enqueue(entries).await {
-            warn!(%error, "failed to queue planned runs: left to the reconciler");
+            warn!(%error, "failed to queue planned runs: trying again");
+            self.unqueued.note(planned);
         }
         Ok(())
     }

@@ -6,10 +6,12 @@
 //! - [`missed`]: what was due while nobody was there is let go or skipped, as its task says.
 //! - [`reaper`]: sessions past their deadline, and what dispatch found missing, end as lost attempts.
 //! - [`rebuild`]: a queue that has lost what it held is filled again from the store.
-//! - [`reconcile`]: open rows whose run the queue does not have are queued again, or recorded as lost.
+//! - [`unqueued`]: what was committed and may not be in the queue is queued as soon as the queue answers.
+//! - [`reconcile`]: all other open rows whose run the queue does not have are queued again, or recorded as lost.
 
 pub mod clock;
 pub mod missed;
 pub mod reaper;
 pub mod rebuild;
 pub mod reconcile;
+pub mod unqueued;

@@ -50,6 +50,13 @@ pub enum RebuildError {
     Store(#[from] StoreError),
 }
 
+/// Whether what the queue lost may be with a worker that could not say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claimed {
+    Never,
+    Perhaps,
+}
+
 /// Rebuilds the queue if it is empty-handed and nobody else does.
 pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
     if !settler.queue.is_empty_handed().await? || !settler.queue.begin_rebuild(RIGHT).await? {
@@ -66,7 +73,7 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
         after = Some(last.run.id);
         let now = settler.store.now().await?;
         let missed = missed::among(&settler.store, &runs, (released, now), now).await?;
-        count += give_back(settler, runs, &missed, now).await?;
+        count += give_back(settler, runs, &missed, Claimed::Perhaps, now).await?;
         renew(&*settler.queue).await?;
         if doubted.elapsed() > DOUBT {
             doubted = Instant::now();
@@ -94,14 +101,16 @@ pub(super) async fn give_back(
     settler: &Settler,
     open: Vec<OpenRun>,
     missed: &BTreeSet<RunId>,
+    claimed: Claimed,
     now: DateTime<Utc>,
 ) -> Result<usize, RebuildError> {
     let ids: Vec<RunId> = open.iter().map(|open| open.run.id).collect();
-    let runs = open.into_iter().map(|open| restored(open, missed, now)).collect();
+    let runs = open.into_iter().map(|open| restored(open, missed, claimed, now)).collect();
     let entered = settler.queue.restore(runs).await?;
     let states = settler.store.states(ids.clone()).await?;
     for (run, state) in ids.into_iter().zip(states) {
-        if state.is_some_and(State::is_final) {
+        // Of what was withdrawn there is no row.
+        if state.is_none_or(State::is_final) {
             settler.drop_ended(run).await;
         }
     }
@@ -110,13 +119,13 @@ pub(super) async fn give_back(
 
 /// As it was: running ones stay with their worker. A run that names its worker can wait in its place, since that worker says what it holds before it
 /// is given anything; any other may have been claimed unseen, and waits a little. So does whatever is not to take place.
-fn restored(open: OpenRun, missed: &BTreeSet<RunId>, now: DateTime<Utc>) -> Restored {
+fn restored(open: OpenRun, missed: &BTreeSet<RunId>, claimed: Claimed, now: DateTime<Utc>) -> Restored {
     let mut delay = (open.ready - now).to_std().unwrap_or(Duration::ZERO);
     let held = open.worker.filter(|_| open.state == State::Running);
     let missed = missed.contains(&open.run.id);
     let waits = delay.is_zero() && held.is_none();
     // One that was missed has not been let go since, and whether it takes place is not to hang on who connects.
-    let unsure = waits && !missed && matches!(open.run.place, Place::Any(_));
+    let unsure = waits && !missed && claimed == Claimed::Perhaps && matches!(open.run.place, Place::Any(_));
     if unsure || waits && missed {
         delay = HOLD;
     }

@@ -8,18 +8,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::missed;
-use super::rebuild::{RebuildError, give_back};
+use super::rebuild::{Claimed, RebuildError, give_back};
 use crate::metrics::{PanicIn, Reconciled, RunEnd};
 use crate::run::{Conclusion, Durability, Next, Reason, RunId, State};
 use crate::settle::Settler;
 use crate::store::{EndedAttempt, EndedRun, OpenRun, Recorded};
 
 /// How often some are looked at.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(30);
 /// How many.
 const BATCH: u32 = 1000;
 /// Younger rows are left alone: their run may be on its way.
-const SETTLED: Duration = Duration::from_secs(15);
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// Goes round all open rows, a batch at a time, until `stop`.
 pub async fn run(settler: Settler, stop: CancellationToken) {
@@ -72,23 +72,33 @@ async fn mend(settler: &Settler, open: Vec<OpenRun>) -> Result<(), RebuildError>
         return Ok(());
     }
     let kept = settler.queue.results(missing.iter().map(|run| run.run.id).collect()).await?;
-    let now = settler.store.now().await?;
     let mut back = Vec::new();
     for (open, kept) in missing.into_iter().zip(kept) {
         let kept = kept.and_then(|kept| Conclusion::decode(open.run.id, &kept).ok());
         match (kept, open.run.durability) {
             (Some(conclusion), _) => record(settler, conclusion).await?,
-            (None, Durability::Durable) => back.push(open),
+            (None, Durability::Durable) => back.push(open.run.id),
             (None, Durability::Fast) => lost(settler, open).await?,
         }
     }
+    queue_again(settler, back, Claimed::Perhaps).await
+}
+
+/// Queues durable runs that the queue was seen not to have. What left it by ending is not open any more since before that.
+pub(super) async fn queue_again(
+    settler: &Settler,
+    missing: Vec<RunId>,
+    claimed: Claimed,
+) -> Result<(), RebuildError> {
+    let back = settler.store.open_among(missing).await?;
     if !back.is_empty() {
+        let now = settler.store.now().await?;
         // What was planned just when all went did not come into the queue, and was not let go either.
         let missed = match settler.store.dark().await? {
             Some(dark) => missed::among(&settler.store, &back, dark, now).await?,
             None => BTreeSet::new(),
         };
-        let count = give_back(settler, back, &missed, now).await?;
+        let count = give_back(settler, back, &missed, claimed, now).await?;
         info!(runs = count, "queued open runs that the queue did not have");
         settler.metrics.runs_reconciled.add(Reconciled::Unqueued, count);
     }

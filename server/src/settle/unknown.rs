@@ -88,7 +88,8 @@ impl Settler {
                             missed: false,
                         };
                         if let Err(error) = self.queue.restore(vec![restored]).await {
-                            warn!(%error, "failed to queue a retry: it is left to the reconciler");
+                            warn!(%error, "failed to queue a retry: it will be tried again");
+                            self.unqueued.note([end.run]);
                         }
                     }
                     // Somebody may have given it back to the queue meanwhile, as the store had it before.

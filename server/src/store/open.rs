@@ -172,7 +172,19 @@ impl Store {
         read_open_runs(&select.rows(&mut connection).await?)
     }
 
-    /// The same, but only what has seen no change for so long: to be reconciled with the queue.
+    /// Those of these runs that are open, by id.
+    pub async fn open_among(&self, runs: Vec<RunId>) -> Result<Vec<OpenRun>, StoreError> {
+        let mut connection = self.reader().await?;
+        let mut open = Vec::with_capacity(runs.len());
+        for chunk in sorted(&runs).chunks(LIST) {
+            let mut select = select_open();
+            select.push(" /*! FORCE INDEX (PRIMARY) */ WHERE id IN ").list(chunk).push(" ORDER BY id");
+            open.extend(read_open_runs(&select.rows(&mut connection).await?)?);
+        }
+        Ok(open)
+    }
+
+    /// The same as [`Store::open_runs`], but only what has seen no change for so long: to be reconciled with the queue.
     pub async fn unsettled(
         &self,
         older_than: Duration,

@@ -11,6 +11,7 @@ use crate::metrics::{Metrics, Submitted};
 use crate::queue::{Admission, Entry, Queue, QueueError};
 use crate::run::{Durability, Key, Run, RunId};
 use crate::store::{Inserted, NewRun, Store};
+use crate::unqueued::Unqueued;
 
 /// A run on its way in.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ pub(super) struct Sink {
     pub store: Store,
     pub journal: Journal,
     pub metrics: Arc<Metrics>,
+    pub unqueued: Unqueued,
     pub server: String,
 }
 
@@ -85,8 +87,15 @@ impl Sink {
         for ((index, one), inserted) in runs.into_iter().zip(inserted) {
             match inserted {
                 Inserted::New => new.push((index, one)),
-                Inserted::Duplicate => answers[index] = Some(Ok(accepted(one.run.id))),
-                Inserted::Repeated { run, same } => answers[index] = Some(repeated(run, same, &one)),
+                // Whoever asked for it first may have been given no answer, as its server died before it was queued.
+                Inserted::Duplicate => {
+                    self.unqueued.note([one.run.id]);
+                    answers[index] = Some(Ok(accepted(one.run.id)));
+                }
+                Inserted::Repeated { run, same } => {
+                    self.unqueued.note([run]);
+                    answers[index] = Some(repeated(run, same, &one));
+                }
             }
         }
         new
@@ -138,7 +147,10 @@ impl Sink {
                     }
                     Err(SubmitError::Exhausted(error.to_string()))
                 }
-                _ if durable => Ok(Written { waits: true, ..accepted(one.run.id) }),
+                _ if durable => {
+                    self.unqueued.note([one.run.id]);
+                    Ok(Written { waits: true, ..accepted(one.run.id) })
+                }
                 _ => Err(SubmitError::Unavailable(error.to_string())),
             });
         }

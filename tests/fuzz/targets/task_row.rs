@@ -72,8 +72,9 @@ impl House {
         let now = store.now().await.expect("it knows the time");
         let options = Options { server: "server-1".to_owned(), poll_interval: Duration::from_secs(1) };
         let queue = Arc::new(Embedded::new(Limits { waiting: 10, ..Limits::default() }));
-        let planner =
-            Planner::new(store.clone(), queue, StoreClock::new(now), Arc::new(Metrics::default()), options);
+        let (clock, metrics, (unqueued, _)) =
+            (StoreClock::new(now), Arc::new(Metrics::default()), Unqueued::new());
+        let planner = Planner::new(store.clone(), queue, clock, metrics, unqueued, options);
         let sql =
             AnyConnection::connect(&format!("sqlite://{}", path.display())).await.expect("it can be written");
         Self { store, planner, sql: Mutex::new(sql), _directory: directory }
