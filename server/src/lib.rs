@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod metrics;
 pub mod panics;
+pub mod planted;
 pub mod run;
 pub mod task;
 

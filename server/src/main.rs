@@ -8,7 +8,7 @@ use marabunta_server::app::{self, Listeners};
 use marabunta_server::config::{Cli, Config};
 use marabunta_server::listen;
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     match start() {
         Ok(code) => code,
         Err(error) => {

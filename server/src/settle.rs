@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use crate::clock::StoreClock;
 use crate::journal::{Journal, mirror};
 use crate::metrics::{Metrics, RunEnd};
+use crate::planted::{self, Bug};
 use crate::queue::{Ending, EndingCause, Phase, Queue, Record, SessionId, Settled, Settlement, Step};
 use crate::run::{
     AttemptEnd, Conclusion, Durability, Fence, LastAttempt, Next, Outcome, Run, RunId, State, next,
@@ -86,6 +87,16 @@ impl Settler {
 
     /// The store first. What it has is then settled in the queue; what it refuses is not.
     async fn end_durable(&self, decided: Vec<Decided>, verdicts: &mut [Verdict]) {
+        if planted::is(Bug::EarlyAcknowledgement) {
+            decided.iter().for_each(|one| verdicts[one.index] = Verdict::Recorded);
+            let (settler, mut unheard) = (self.clone(), verdicts.to_vec());
+            planted::unheard(async move { settler.commit_durable(decided, &mut unheard).await });
+            return;
+        }
+        self.commit_durable(decided, verdicts).await;
+    }
+
+    async fn commit_durable(&self, decided: Vec<Decided>, verdicts: &mut [Verdict]) {
         if decided.is_empty() {
             return;
         }
@@ -160,7 +171,8 @@ impl Settler {
             Next::Again { delay, counters } => Step::Again { delay, counters },
             Next::End { .. } => Step::Remove { result: self.result(one) },
         };
-        Settlement { run: one.end.run, fence: Some(one.end.fence), step }
+        let fence = (!planted::is(Bug::UnfencedReport)).then_some(one.end.fence);
+        Settlement { run: one.end.run, fence, step }
     }
 
     /// What the queue keeps of a fast run.
@@ -302,6 +314,7 @@ pub enum Claim {
 /// What this fence of a worker is.
 pub fn claim(record: &Record, fence: Fence, now: DateTime<Utc>) -> Claim {
     match record.fence {
+        Some(_) if planted::is(Bug::UnfencedReport) => Claim::Latest,
         Some(latest) if latest == fence => Claim::Latest,
         Some(latest) if latest > fence => Claim::Stale,
         _ => match &record.phase {

@@ -25,6 +25,7 @@ use super::session::HEARTBEAT;
 use super::{ConnectError, Dispatch, Finding, FromWorker, Hello, Started, ToWorker};
 use crate::metrics::{Metrics, PanicIn, SessionEnd, SessionRefused};
 use crate::panics::Panics;
+use crate::planted::{self, Bug};
 use crate::queue::{Queue, QueueError, Session, SessionId};
 use crate::run::{Fence, Lease, Place, RunId};
 use done::Done;
@@ -171,7 +172,7 @@ impl Owner {
                         renewed = now;
                         self.renew();
                     }
-                    if now.duration_since(swept) >= SWEEP {
+                    if now.duration_since(swept) >= SWEEP && !planted::is(Bug::LostHint) {
                         swept = now;
                         self.sweep();
                     }

@@ -8,6 +8,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::Place;
+use crate::planted::{self, Bug};
 
 /// A run: a version 8 UUID (RFC 9562) of 48 bits of milliseconds since 1970, 12 bits of shard, and 62 bits that are random or, for a fired
 /// run, a hash of task, fire time and place, so that the primary key itself guarantees one firing.
@@ -48,6 +49,9 @@ impl RunId {
         let digest: [u8; 32] = hash.finalize().into();
         let mut tail = [0; 16];
         tail.copy_from_slice(&digest[..16]);
+        if planted::is(Bug::DoubleFiring) {
+            return Self::new(fire, shard);
+        }
         Self::build(fire, shard, u128::from_be_bytes(tail))
     }
 

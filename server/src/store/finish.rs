@@ -8,6 +8,7 @@ use super::columns;
 use super::ending::{self, Account, Again, Ending, Known, Standing};
 use super::retry::{Failure, Retry};
 use super::{Store, StoreError};
+use crate::planted::{self, Bug};
 use crate::run::{AttemptEnd, Durability, Fence, Next, Outcome, Reason, Run, State};
 
 /// An attempt has ended.
@@ -212,6 +213,10 @@ enum Decision {
 fn decide(standing: &Standing, before: Option<Outcome>, item: &EndedAttempt) -> Decision {
     let replaces_loss = before == Some(Outcome::Lost) && item.end.outcome != Outcome::Lost;
     match (standing, before) {
+        (Standing::Open(_), Some(_)) if replaces_loss && planted::is(Bug::UnfencedReport) => {
+            Decision::Replace
+        }
+        (Standing::Open(_), None) if planted::is(Bug::UnfencedReport) => Decision::Record,
         (Standing::Open(known), Some(_)) if replaces_loss && known.fence == Some(item.fence) => {
             Decision::Replace
         }

@@ -2,6 +2,8 @@
 
 use redis::Script;
 
+use crate::planted::{self, Bug};
+
 /// Works when Redis is out of memory: what gives out must, or nothing would ever leave.
 const GIVES_OUT: &str = "#!lua flags=allow-oom\n";
 /// Is refused when Redis is out of memory.
@@ -47,5 +49,10 @@ scripts! {
 
 fn script(flags: &str, body: &str) -> Script {
     let shared = concat!(include_str!("ledger.lua"), include_str!("overlap.lua"), include_str!("record.lua"));
-    Script::new(&format!("{flags}{shared}{body}"))
+    let text = format!("{flags}{shared}{body}");
+    if planted::is(Bug::PopBeforeRecord) {
+        // What a claim does with what it takes.
+        return Script::new(&text.replace("enter(run, 'F')", "remove(run)"));
+    }
+    Script::new(&text)
 }
