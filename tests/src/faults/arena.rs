@@ -1,5 +1,6 @@
 //! An installation to break: MariaDB, Redis, servers, workers, something that asks for runs, and somebody who writes down what is broken.
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub struct Plan {
     testimony: Scratch,
     names: Vec<String>,
     slots: u32,
+    /// Of each worker.
+    allotted: HashMap<String, u32>,
 }
 
 /// See the module.
@@ -66,6 +69,7 @@ impl Arena {
             testimony: Scratch::new("testimony"),
             names: Vec::new(),
             slots: 4,
+            allotted: HashMap::new(),
         }
     }
 
@@ -214,6 +218,7 @@ impl Arena {
             schedule.until = micros(paused.modified) - 1_000_000;
         }
         self.evidence.quiet = Quiet::wait(&self.cluster, PATIENCE).await;
+        self.evidence.gathered = Moment::now();
         self.evidence.sightings = self.watch.stop().await;
         self.evidence.faults = self.history.faults();
         self.evidence.records = Records::read(&self.cluster.store()).await.expect("the store answers");
@@ -246,8 +251,7 @@ impl Plan {
         let name = format!("w-{number}");
         let worker = WorkerOptions::witness(&name, self.testimony.path()).label(ALL).slots(self.slots);
         self.options = self.options.workers([with(worker)]);
-        self.names.push(name);
-        self
+        self.name(name)
     }
 
     /// Real daemons `d-1`, `d-2` ..
@@ -269,7 +273,12 @@ impl Plan {
             None => worker,
         };
         self.options = self.options.workers([worker]);
-        self.names.push(name.to_owned());
+        self.name(name.to_owned())
+    }
+
+    fn name(mut self, name: String) -> Self {
+        self.allotted.insert(name.clone(), self.slots);
+        self.names.push(name);
         self
     }
 
@@ -321,7 +330,7 @@ impl Plan {
         let door = Door::new(cluster.doors());
         let watch = Watch::over(cluster.doors());
         let history = History::default();
-        let evidence = Evidence::default();
+        let evidence = Evidence { slots: self.allotted, ..Evidence::default() };
         Arena { cluster, history, names: self.names, door, watch, evidence, testimony: self.testimony }
     }
 }

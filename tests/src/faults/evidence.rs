@@ -1,5 +1,6 @@
 //! All that is known when an installation has been broken and is quiet again.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::history::{Fault, Outcome, Sighting, Submission};
@@ -34,6 +35,10 @@ pub struct Evidence {
     pub testimony: Testimony,
     pub records: Records,
     pub quiet: Quiet,
+    /// How many runs each worker of the arena may have at once.
+    pub slots: HashMap<String, u32>,
+    /// When all of it was gathered.
+    pub gathered: Moment,
 }
 
 impl Evidence {

@@ -12,6 +12,7 @@ mod overlap;
 mod place;
 mod quiet;
 mod twice;
+mod waiting;
 
 #[cfg(test)]
 mod hand_made;

@@ -3,7 +3,7 @@
 use super::super::evidence::Evidence;
 use super::super::history::Outcome;
 use super::violation::{Invariant, Violation};
-use super::{bounds, durable, executions, fences, firings, lost, overlap, place, quiet, twice};
+use super::{bounds, durable, executions, fences, firings, lost, overlap, place, quiet, twice, waiting};
 
 /// What the checker says of an installation.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,7 @@ impl Verdict {
             bounds::check,
             place::check,
             quiet::check,
+            waiting::check,
             fences::check,
         ];
         let with = |outcome| evidence.submissions.iter().filter(|one| one.outcome == outcome).count();

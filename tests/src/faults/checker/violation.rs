@@ -25,6 +25,8 @@ pub enum Invariant {
     Place,
     /// I9: after quiet all places are empty.
     Quiet,
+    /// I11: what could be begun is begun, whatever befalls others.
+    Waiting,
     /// I12: fences only grow.
     Fences,
 }
@@ -41,6 +43,7 @@ impl Invariant {
             Self::Bounds => 7,
             Self::Place => 8,
             Self::Quiet => 9,
+            Self::Waiting => 11,
             Self::Fences => 12,
         }
     }
