@@ -17,7 +17,7 @@ use super::checker::Verdict;
 use super::clock::FakeClock;
 use super::deed::Deed;
 use super::evidence::{Evidence, Schedule};
-use super::history::{History, Submission};
+use super::history::{History, Submission, Told};
 use super::moment::Moment;
 use super::quiet::Quiet;
 use super::records::Records;
@@ -139,6 +139,11 @@ impl Arena {
             from,
             until: from,
         });
+    }
+
+    /// Takes what a worker by hand was told.
+    pub fn told(&mut self, told: impl IntoIterator<Item = Told>) {
+        self.evidence.told.extend(told);
     }
 
     /// What the tasks have told so far.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::history::{Fault, Outcome, Sighting, Submission};
+use super::history::{Fault, Outcome, Sighting, Submission, Told};
 use super::moment::Moment;
 use super::quiet::Quiet;
 use super::records::Records;
@@ -31,6 +31,8 @@ pub struct Evidence {
     pub schedules: Vec<Schedule>,
     pub submissions: Vec<Submission>,
     pub sightings: Vec<Sighting>,
+    /// Of workers that note what they are told.
+    pub told: Vec<Told>,
     pub faults: Vec<Fault>,
     pub testimony: Testimony,
     pub records: Records,

@@ -42,6 +42,18 @@ pub struct Sighting {
     pub reason: u8,
 }
 
+/// The success of an attempt, as its worker told it to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub run: u128,
+    pub attempt: u32,
+    /// When it was told, and when that was answered or given up.
+    pub asked: Moment,
+    pub answered: Moment,
+    /// The server has it, and the worker may forget it.
+    pub acknowledged: bool,
+}
+
 /// What a fault touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Touched {

@@ -30,6 +30,7 @@ pub mod network;
 pub mod proxy;
 
 pub mod arena;
+pub mod hand;
 pub mod previous;
 pub mod quiet;
 pub mod records;

@@ -3,7 +3,7 @@
 use marabunta_proto::v1::{Outcome as Ending, Reason, RunState};
 
 use super::super::evidence::Evidence;
-use super::super::history::{Fault, Outcome, Sighting, Submission, Touched};
+use super::super::history::{Fault, Outcome, Sighting, Submission, Told, Touched};
 use super::super::moment::Moment;
 use super::super::records::{Attempt, Record};
 use super::super::testimony::{Execution, Word};
@@ -102,6 +102,13 @@ impl Made {
 
     pub fn sighting(&mut self, run: u128, state: RunState) -> &mut Self {
         self.0.sightings.push(Sighting { run, at: Moment(25), state: state as u8, reason: 0 });
+        self
+    }
+
+    /// A success of `w-1`, told from 25 to 26.
+    pub fn told(&mut self, run: u128, attempt: u32, acknowledged: bool) -> &mut Self {
+        let (asked, answered) = (Moment(25), Moment(26));
+        self.0.told.push(Told { run, attempt, asked, answered, acknowledged });
         self
     }
 

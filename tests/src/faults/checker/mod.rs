@@ -2,6 +2,7 @@
 
 pub mod violation;
 
+mod acknowledged;
 mod bounds;
 mod durable;
 mod executions;
@@ -11,6 +12,7 @@ mod lost;
 mod overlap;
 mod place;
 mod quiet;
+mod stale;
 mod twice;
 mod waiting;
 

@@ -3,7 +3,10 @@
 use super::super::evidence::Evidence;
 use super::super::history::Outcome;
 use super::violation::{Invariant, Violation};
-use super::{bounds, durable, executions, fences, firings, lost, overlap, place, quiet, twice, waiting};
+use super::{
+    acknowledged, bounds, durable, executions, fences, firings, lost, overlap, place, quiet, stale, twice,
+    waiting,
+};
 
 /// What the checker says of an installation.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +31,9 @@ impl Verdict {
         let violations = [
             lost::check,
             durable::check,
+            acknowledged::check,
             twice::check,
+            stale::check,
             executions::check,
             overlap::check,
             firings::check,
