@@ -14,9 +14,13 @@ run: ## Build and start a server on embedded SQLite and one worker; Ctrl-C stops
 build: ## Build the binaries into target/debug
 	$(CARGO) build --locked --workspace
 
+# The server into which bugs can be planted, beside the right one: nothing but the tests of the fault campaign's checker starts it.
+planted:
+	$(CARGO) build --locked --workspace --bin marabunta-server-planted --features marabunta-server/planted
+
 ## Check it
 
-test: test-services build ## Install and start what the tests need, and run all of them
+test: test-services build planted ## Install and start what the tests need, and run all of them
 	$(CARGO) test --locked --workspace --features marabunta-tests/services --no-fail-fast
 
 test-unit: build ## Run the tests that need no MariaDB, Redis or haproxy
@@ -58,4 +62,4 @@ help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^## / { printf "\n%s\n", substr($$0, 4) } \
 	     /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run build test test-unit test-services faults chaos fleet release fmt lint deny fuzz check help
+.PHONY: run build planted test test-unit test-services faults chaos fleet release fmt lint deny fuzz check help

@@ -45,6 +45,7 @@ pub struct Plan {
     slots: u32,
     /// Of each worker.
     allotted: HashMap<String, u32>,
+    patience: Duration,
 }
 
 /// See the module.
@@ -57,6 +58,7 @@ pub struct Arena {
     door: Door,
     watch: Watch,
     evidence: Evidence,
+    patience: Duration,
     /// The last to go: workers write into it.
     testimony: Scratch,
 }
@@ -70,6 +72,7 @@ impl Arena {
             names: Vec::new(),
             slots: 4,
             allotted: HashMap::new(),
+            patience: PATIENCE,
         }
     }
 
@@ -222,7 +225,7 @@ impl Arena {
                 tasks.pause(PauseTaskRequest { task }).await.expect("the task is there").into_inner();
             schedule.until = micros(paused.modified) - 1_000_000;
         }
-        self.evidence.quiet = Quiet::wait(&self.cluster, PATIENCE).await;
+        self.evidence.quiet = Quiet::wait(&self.cluster, self.patience).await;
         self.evidence.gathered = Moment::now();
         self.evidence.sightings = self.watch.stop().await;
         self.evidence.faults = self.history.faults();
@@ -287,6 +290,21 @@ impl Plan {
         self
     }
 
+    /// How long it may take to become quiet, where it is known never to.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Servers that can have a bug planted, and maybe this one: see `server/src/planted.rs`.
+    pub fn planted(mut self, bug: Option<&str>) -> Self {
+        self.options = self.options.server_program(&program::planted());
+        if let Some(bug) = bug {
+            self.options = self.options.server_variable("MARABUNTA_PLANTED", bug);
+        }
+        self
+    }
+
     /// Another build of the servers than this one.
     pub fn server_program(mut self, program: &Path) -> Self {
         self.options = self.options.server_program(program);
@@ -336,7 +354,8 @@ impl Plan {
         let watch = Watch::over(cluster.doors());
         let history = History::default();
         let evidence = Evidence { slots: self.allotted, ..Evidence::default() };
-        Arena { cluster, history, names: self.names, door, watch, evidence, testimony: self.testimony }
+        let Self { names, patience, testimony, .. } = self;
+        Arena { cluster, history, names, door, watch, evidence, patience, testimony }
     }
 }
 

@@ -262,6 +262,12 @@ impl ClusterOptions {
         self
     }
 
+    /// One more variable for every server.
+    pub fn server_variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.server.environment.push((name.into(), value.into()));
+        self
+    }
+
     /// Another build of the servers, such as an earlier version.
     pub fn server_program(mut self, program: &Path) -> Self {
         self.server.program = Some(program.to_owned());

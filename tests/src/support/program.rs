@@ -30,18 +30,31 @@ pub fn buf() -> PathBuf {
 /// binary. When they are up to date, as after `make test`, that takes a fraction of a second.
 pub fn built(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(build);
+    BUILT.get_or_init(|| cargo(&["--bins"]));
     let program = profile().join(name);
     assert!(program.is_file(), "{} is missing; run `make build`", program.display());
     program
 }
 
-fn build() {
+/// The server into which bugs can be planted, as the sources are now.
+///
+/// It is a binary of its own, so that none of the right programs is ever replaced by it, beside them in the same target directory: only the
+/// server's own crate is compiled once more for it.
+pub fn planted() -> PathBuf {
+    const NAME: &str = "marabunta-server-planted";
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| cargo(&["--bin", NAME, "--features", "marabunta-server/planted"]));
+    let program = profile().join(NAME);
+    assert!(program.is_file(), "{} is missing; run `make planted`", program.display());
+    program
+}
+
+fn cargo(what: &[&str]) {
     // Set by cargo for what it runs. Without it somebody runs a test executable by hand and has built what they want to test.
     let Some(cargo) = env::var_os("CARGO") else { return };
     // The whole workspace, so that the features of shared dependencies are those of `make build` and nothing is built twice.
     let mut command = Command::new(cargo);
-    command.args(["build", "--locked", "--quiet", "--workspace", "--bins", "--target-dir"]).arg(target());
+    command.args(["build", "--locked", "--quiet", "--workspace", "--target-dir"]).arg(target()).args(what);
     if is_release() {
         command.arg("--release");
     }
