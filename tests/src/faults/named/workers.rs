@@ -65,7 +65,7 @@ pub async fn paused_long(backend: Backend) -> Finding {
     let own = arena.burst(&own, 2).await;
     // Whoever is free may take it: one after the other, until it is w-1, and others still have room.
     let shared = loop {
-        let one = arena.burst(&[anywhere.clone()], 1).await.remove(0);
+        let one = arena.burst(std::slice::from_ref(&anywhere), 1).await.remove(0);
         let shared = arena.until("it has begun", |_, execution| execution.run == one.run).await;
         if arena.testimony().worker(&shared) == "w-1" {
             break shared;
