@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use proptest::test_runner::Config;
 
 use super::tests::given;
 use super::*;
+
+// The crate of the tests stands above this one, so its source is used and not the crate.
+#[path = "../../../../tests/src/support/seeded.rs"]
+mod seeded;
 
 const RUNS: [&str; 3] = ["a", "b", "c"];
 const SLOTS: usize = 2;
@@ -54,15 +57,13 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-proptest! {
-    #![proptest_config(Config { cases: 1000, failure_persistence: None, ..Config::default() })]
-
-    #[test]
-    fn attempts_keep_their_promises(operations in prop::collection::vec(operation(), 1..100)) {
+#[test]
+fn attempts_keep_their_promises() {
+    seeded::check(1000, &prop::collection::vec(operation(), 1..100), |operations| {
         let mut world = World::new();
         operations.into_iter().for_each(|operation| world.step(operation));
         world.come_to_rest();
-    }
+    });
 }
 
 /// The attempts, and the daemon and the reporter around them.

@@ -6,10 +6,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use bytes::Bytes;
 use chrono::DateTime;
 use proptest::prelude::*;
-use proptest::test_runner::Config;
 
 use super::*;
 use crate::run::{Durability, Overlap, Payload, Policy, Priority, Run};
+
+// The crate of the tests stands above this one, so its source is used and not the crate.
+#[path = "../../../../tests/src/support/seeded.rs"]
+mod seeded;
 
 const WORKERS: [&str; 3] = ["web-1", "web-2", "db-1"];
 const PLACES: [&str; 6] = ["web-1", "web-2", "db-1", "any(role=web)", "any(role=db)", "any"];
@@ -71,11 +74,9 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-proptest! {
-    #![proptest_config(Config { cases: 400, failure_persistence: None, ..Config::default() })]
-
-    #[test]
-    fn a_board_keeps_its_promises(operations in prop::collection::vec(operation(), 1..80)) {
+#[test]
+fn a_board_keeps_its_promises() {
+    seeded::check(400, &prop::collection::vec(operation(), 1..80), |operations| {
         let mut world = World::new();
         operations.into_iter().for_each(|operation| world.step(operation));
         world.come_to_rest();
@@ -85,7 +86,7 @@ proptest! {
         world.come_to_rest();
         world.assert_nobody_waits_in_vain();
         world.assert_no_run_is_forgotten();
-    }
+    });
 }
 
 /// A board, the queue that it claims from, and what its sessions were promised.
