@@ -25,6 +25,9 @@ struct Cli {
     /// The revision that mixed versions are tried with [default: the newest tag `v*`, else before the latest change of the wire]
     #[arg(long, value_name = "REV")]
     previous: Option<String>,
+    /// Replays what another time left to chance; chosen unless given
+    #[arg(long)]
+    seed: Option<u64>,
     /// Only say what there is
     #[arg(long)]
     list: bool,
@@ -67,12 +70,14 @@ fn main() -> ExitCode {
     if let Some(revision) = &cli.previous {
         Previous::choose(revision.clone());
     }
+    let seed = cli.seed.unwrap_or_else(rand::random);
+    println!("seed {seed}");
     println!("{}", table::head());
     let mut rows = Vec::new();
     for (named, backend) in chosen {
         eprint!("{:>7}  {} ({}) ..\r", named.number, named.name, table::label(backend));
         let began = Instant::now();
-        let row = Row::new(named, backend, attempt(named, backend), began.elapsed());
+        let row = Row::new(named, backend, attempt(named, backend, seed), began.elapsed());
         println!("{}", row.line());
         std::io::stdout().flush().expect("somebody reads the table");
         rows.push(row);
@@ -105,11 +110,11 @@ impl On {
 }
 
 /// In a thread and a runtime of its own: what one leaves behind is gone before the next begins, also when it breaks off.
-fn attempt(named: &Named, backend: Backend) -> Result<Finding, String> {
+fn attempt(named: &Named, backend: Backend, seed: u64) -> Result<Finding, String> {
     let run = named.run;
     let body = move || {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be built");
-        runtime.block_on(run(backend))
+        runtime.block_on(run(backend, seed))
     };
     thread::spawn(body).join().map_err(|panic| format!("broke off: {}", words(&*panic)))
 }

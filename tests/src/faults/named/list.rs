@@ -17,8 +17,8 @@ pub struct Named {
     pub name: &'static str,
     /// Where it exists.
     pub backends: &'static [Backend],
-    /// Tries it.
-    pub run: fn(Backend) -> Pin<Box<dyn Future<Output = Finding>>>,
+    /// Tries it. What it leaves to chance comes from the seed alone.
+    pub run: fn(Backend, u64) -> Pin<Box<dyn Future<Output = Finding>>>,
 }
 
 const BOTH: &[Backend] = &[Backend::MariaDbRedis, Backend::Embedded];
@@ -26,9 +26,11 @@ const SERVICES: &[Backend] = &[Backend::MariaDbRedis];
 const EMBEDDED: &[Backend] = &[Backend::Embedded];
 
 macro_rules! named {
-    ($($number:literal $name:literal on $backends:ident: $run:path;)+) => {
-        &[$(Named { number: $number, name: $name, backends: $backends, run: |backend| Box::pin($run(backend)) }),+]
+    ($($number:literal $name:literal on $backends:ident: $run:path $(, $seeded:ident)?;)+) => {
+        &[$(Named { number: $number, name: $name, backends: $backends, run: named!(@run $run $(, $seeded)?) }),+]
     };
+    (@run $run:path) => { |backend, _| Box::pin($run(backend)) };
+    (@run $run:path, seeded) => { |backend, seed| Box::pin($run(backend, seed)) };
 }
 
 /// In the order of their numbers.
@@ -42,7 +44,7 @@ pub fn all() -> &'static [Named] {
         "5b" "worker deaf: what it is sent is lost" on BOTH: network::deaf;
         "6" "resets for 5 s" on BOTH: network::resets;
         "7" "20 % of packets lost" on BOTH: network::loss;
-        "8" "connections cut in the middle of a frame" on BOTH: links::cut_in_a_frame;
+        "8" "connections cut in the middle of a frame" on BOTH: links::cut_in_a_frame, seeded;
         "9" "worker that reads nothing" on BOTH: links::slow_reader;
         "10" "server killed" on BOTH: servers::killed;
         "11" "server told to stop" on BOTH: servers::told_to_stop;
@@ -75,7 +77,7 @@ pub fn all() -> &'static [Named] {
         "38" "certificates replaced, and one expired" on BOTH: certificates::replaced;
         "39a" "workers of the previous version" on BOTH: versions::older_workers;
         "39b" "servers of the previous version" on BOTH: versions::older_servers;
-        "40" "everything killed, 20 times" on BOTH: everything::killed_at_random;
+        "40" "everything killed, 20 times" on BOTH: everything::killed_at_random, seeded;
         "rolling" "all servers replaced under load" on SERVICES: servers::replaced_one_by_one;
     }
 }
