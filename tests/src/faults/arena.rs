@@ -15,12 +15,14 @@ use prost_types::Timestamp;
 
 use super::checker::Verdict;
 use super::clock::FakeClock;
+use super::counted::Counted;
 use super::deed::Deed;
 use super::evidence::{Evidence, Schedule};
 use super::history::{History, Submission, Told};
 use super::moment::Moment;
 use super::quiet::Quiet;
 use super::records::Records;
+use super::sessions::Sessions;
 use super::testimony::{Execution, Testimony, Witness};
 use super::watch::Watch;
 use super::witness::{self, HANDLER};
@@ -231,6 +233,9 @@ impl Arena {
         self.evidence.faults = self.history.faults();
         self.evidence.records = Records::read(&self.cluster.store()).await.expect("the store answers");
         self.evidence.testimony = self.testimony();
+        let logs: Vec<String> = self.servers().iter().map(Server::log).collect();
+        self.evidence.sessions = Sessions::read(&logs);
+        self.evidence.counted = Counted::of(&self.cluster, &logs).await;
         let verdict = Verdict::of(&self.evidence);
         (self.evidence, verdict)
     }

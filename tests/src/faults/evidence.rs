@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::counted::Counted;
 use super::history::{Fault, Outcome, Sighting, Submission, Told};
 use super::moment::Moment;
 use super::quiet::Quiet;
 use super::records::Records;
+use super::sessions::Sessions;
 use super::testimony::{Execution, Testimony, Word};
 use super::workload::Shape;
 
@@ -36,6 +38,8 @@ pub struct Evidence {
     pub faults: Vec<Fault>,
     pub testimony: Testimony,
     pub records: Records,
+    pub sessions: Sessions,
+    pub counted: Counted,
     pub quiet: Quiet,
     /// How many runs each worker of the arena may have at once.
     pub slots: HashMap<String, u32>,

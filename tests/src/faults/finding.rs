@@ -36,7 +36,8 @@ pub struct Finding {
 
 impl Finding {
     pub fn of(verdict: Verdict) -> Self {
-        Self { detection: None, recovery: None, verdict, unmet: Vec::new(), seen: Vec::new() }
+        let unmet = verdict.panics.clone();
+        Self { detection: None, recovery: None, verdict, unmet, seen: Vec::new() }
     }
 
     pub fn detected(mut self, what: &'static str, took: Option<Duration>, limit: u64) -> Self {

@@ -1,6 +1,7 @@
 //! What was asked and what was broken, in the order in which it happened.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::moment::Moment;
 
@@ -61,10 +62,27 @@ pub enum Touched {
     Worker(String),
     /// The server at this place of the arena.
     Server(usize),
-    /// Redis, or the way to it.
+    /// The way of this server to Redis.
+    WayToQueue(usize),
+    /// The way of this server to the database.
+    WayToStore(usize),
+    /// Redis, or the way of all servers to it.
     Queue,
-    /// The database, or the way to it.
+    /// The database, or the way of all servers to it.
     Store,
+}
+
+/// What a fault is to those who have to do with the part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Its process ended at once, and with it what it was doing.
+    Gone,
+    /// It was told to end, and had its time to end well.
+    Told,
+    /// Its connections ended and it went on: a cut; a daemon that died above its commands.
+    Away,
+    /// It, or its connections, were there and said nothing, or too late.
+    Silent,
 }
 
 /// A fault.
@@ -75,8 +93,7 @@ pub struct Fault {
     pub touched: Vec<Touched>,
     /// Redis lost what it held: what class fast promises ends here.
     pub forgets: bool,
-    /// What it touched is gone, its connections are closed, and everybody knows at once. Otherwise it may be there and say nothing.
-    pub gone: bool,
+    pub how: How,
     pub applied: Moment,
     /// [`Moment::NEVER`] until then.
     pub healed: Moment,
@@ -87,9 +104,27 @@ impl Fault {
         self.touched.iter().any(|touched| matches!(touched, Touched::Worker(worker) if worker == name))
     }
 
-    /// A server is there and does not do its work.
-    pub fn hangs_a_server(&self) -> bool {
-        !self.gone && self.touched.iter().any(|touched| matches!(touched, Touched::Server(_)))
+    /// It touched any server, or the way of one to what is behind it.
+    pub fn touches_a_server(&self) -> bool {
+        let is_one = |touched: &Touched| {
+            matches!(touched, Touched::Server(_) | Touched::WayToQueue(_) | Touched::WayToStore(_))
+        };
+        self.touched.iter().any(is_one)
+    }
+
+    /// It touched the database, or the way of any server to it.
+    pub fn touches_the_store(&self) -> bool {
+        self.touched.iter().any(|touched| matches!(touched, Touched::Store | Touched::WayToStore(_)))
+    }
+
+    /// The server's process was there no more, and with it what it had not written down.
+    pub fn ends_a_server(&self) -> bool {
+        self.how == How::Gone && self.touches_a_server()
+    }
+
+    /// How long it was there.
+    pub fn lasted(&self) -> Duration {
+        self.healed.since(self.applied)
     }
 
     pub fn touches(&self, part: &Touched) -> bool {
@@ -97,7 +132,7 @@ impl Fault {
     }
 
     /// It was there at some moment from `from` to `to`, if it takes `settling` until all is as it was.
-    pub fn during(&self, from: Moment, to: Moment, settling: std::time::Duration) -> bool {
+    pub fn during(&self, from: Moment, to: Moment, settling: Duration) -> bool {
         self.applied <= to && self.healed.plus(settling) >= from
     }
 }
@@ -112,19 +147,31 @@ pub struct History(Arc<Mutex<Vec<Fault>>>);
 pub struct Applied(usize);
 
 impl History {
-    /// Notes a fault, just before it is applied.
+    /// Notes a fault, just before it is applied, that leaves things there and silent, or slow.
     pub fn apply(&self, what: &str, touched: impl IntoIterator<Item = Touched>) -> Applied {
-        self.add(what, touched, |_| {})
+        self.add(what, touched, How::Silent)
     }
 
     /// Notes a fault that ends what it touches, a kill, just before it is applied.
     pub fn end(&self, what: &str, touched: impl IntoIterator<Item = Touched>) -> Applied {
-        self.add(what, touched, |fault| fault.gone = true)
+        self.add(what, touched, How::Gone)
+    }
+
+    /// Notes that something is told to end, just before it is told.
+    pub fn dismiss(&self, what: &str, touched: impl IntoIterator<Item = Touched>) -> Applied {
+        self.add(what, touched, How::Told)
+    }
+
+    /// Notes a fault that ends connections and nothing else, just before it is applied.
+    pub fn sever(&self, what: &str, touched: impl IntoIterator<Item = Touched>) -> Applied {
+        self.add(what, touched, How::Away)
     }
 
     /// Notes a fault that makes Redis lose what it holds.
     pub fn forget(&self, what: &str) -> Applied {
-        self.add(what, [Touched::Queue], |fault| fault.forgets = true)
+        let applied = self.add(what, [Touched::Queue], How::Gone);
+        self.faults_mut()[applied.0].forgets = true;
+        applied
     }
 
     /// Notes that a fault is over, just after it was healed. Gives the moment.
@@ -143,23 +190,16 @@ impl History {
         self.faults_mut().clone()
     }
 
-    fn add(
-        &self,
-        what: &str,
-        touched: impl IntoIterator<Item = Touched>,
-        change: impl FnOnce(&mut Fault),
-    ) -> Applied {
-        let mut fault = Fault {
+    fn add(&self, what: &str, touched: impl IntoIterator<Item = Touched>, how: How) -> Applied {
+        let mut faults = self.faults_mut();
+        faults.push(Fault {
             what: what.to_owned(),
             touched: touched.into_iter().collect(),
             forgets: false,
-            gone: false,
+            how,
             applied: Moment::now(),
             healed: Moment::NEVER,
-        };
-        change(&mut fault);
-        let mut faults = self.faults_mut();
-        faults.push(fault);
+        });
         Applied(faults.len() - 1)
     }
 

@@ -30,10 +30,14 @@ pub mod network;
 pub mod proxy;
 
 pub mod arena;
+pub mod counted;
 pub mod hand;
+pub mod memory;
 pub mod previous;
+pub mod process;
 pub mod quiet;
 pub mod records;
+pub mod sessions;
 pub mod watch;
 
 pub mod checker;

@@ -18,6 +18,16 @@ impl Moment {
         Self(u64::try_from(Duration::from(now).as_micros()).expect("half a million years fit"))
     }
 
+    /// When a wall clock of this machine, as the database's and Redis' are, showed so many microseconds since 1970: as good as nobody has set it
+    /// since.
+    pub fn of_wall(micros: i64) -> Self {
+        let now = clock_gettime(ClockId::CLOCK_REALTIME).expect("every Linux has a wall clock");
+        let now = i64::try_from(Duration::from(now).as_micros()).expect("it fits for 290,000 years");
+        let ago = now.saturating_sub(micros);
+        let since_boot = i64::try_from(Self::now().0).unwrap_or(i64::MAX);
+        Self(u64::try_from(since_boot.saturating_sub(ago)).unwrap_or_default())
+    }
+
     /// The time from an earlier moment to this one; nothing if it is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

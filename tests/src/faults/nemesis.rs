@@ -158,8 +158,8 @@ fn pause(arena: &Arena, part: &Touched) {
     match part {
         Touched::Server(at) => arena.servers()[*at].pause(),
         Touched::Worker(name) => arena.worker(name).pause(),
-        Touched::Queue => arena.cluster.redis().pause(),
-        Touched::Store => arena.cluster.mariadb().pause(),
+        Touched::Queue | Touched::WayToQueue(_) => arena.cluster.redis().pause(),
+        Touched::Store | Touched::WayToStore(_) => arena.cluster.mariadb().pause(),
     }
 }
 
@@ -167,8 +167,8 @@ fn resume(arena: &Arena, part: &Touched) {
     match part {
         Touched::Server(at) => arena.servers()[*at].resume(),
         Touched::Worker(name) => arena.worker(name).resume(),
-        Touched::Queue => arena.cluster.redis().resume(),
-        Touched::Store => arena.cluster.mariadb().resume(),
+        Touched::Queue | Touched::WayToQueue(_) => arena.cluster.redis().resume(),
+        Touched::Store | Touched::WayToStore(_) => arena.cluster.mariadb().resume(),
     }
 }
 
@@ -185,8 +185,8 @@ async fn end(arena: &Arena, part: &Touched, blow: Blow) {
         }
         (Touched::Server(at), _) => arena.servers()[*at].kill(),
         (Touched::Worker(name), _) => arena.worker(name).kill(),
-        (Touched::Queue, _) => arena.cluster.redis().kill(),
-        (Touched::Store, _) => arena.cluster.mariadb().kill(),
+        (Touched::Queue | Touched::WayToQueue(_), _) => arena.cluster.redis().kill(),
+        (Touched::Store | Touched::WayToStore(_), _) => arena.cluster.mariadb().kill(),
     }
 }
 
@@ -194,8 +194,8 @@ async fn start(arena: &Arena, part: &Touched) {
     match part {
         Touched::Server(at) => arena.servers()[*at].supervise().await,
         Touched::Worker(name) => arena.worker(name).restart(),
-        Touched::Queue => arena.cluster.redis().restart().await,
-        Touched::Store => arena.cluster.mariadb().restart().await,
+        Touched::Queue | Touched::WayToQueue(_) => arena.cluster.redis().restart().await,
+        Touched::Store | Touched::WayToStore(_) => arena.cluster.mariadb().restart().await,
     }
 }
 
@@ -210,8 +210,8 @@ impl fmt::Display for Strike {
         let part = match &self.part {
             Touched::Server(at) => format!("server {at}"),
             Touched::Worker(name) => format!("worker {name}"),
-            Touched::Queue => "Redis".to_owned(),
-            Touched::Store => "the database".to_owned(),
+            Touched::Queue | Touched::WayToQueue(_) => "Redis".to_owned(),
+            Touched::Store | Touched::WayToStore(_) => "the database".to_owned(),
         };
         write!(f, "{:>7.1} s  {blow} {part} for {:.1} s", self.at.as_secs_f64(), self.lasts.as_secs_f64())
     }

@@ -7,12 +7,16 @@ use chrono::NaiveDateTime;
 use sqlx::{AnyConnection, Connection as _, Row as _};
 use tokio_stream::StreamExt as _;
 
+use super::moment::Moment;
+
 /// A run that has ended. Small: an hour has millions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     pub run: u128,
     /// Microseconds since 1970, by the database's clock.
     pub due: i64,
+    /// When the end was recorded.
+    pub ended: Moment,
     /// The place of its task's name in [`Records::names`]; 0 for a run on demand.
     pub task: u16,
     /// Likewise, where it waited.
@@ -32,7 +36,13 @@ pub struct Record {
 pub struct Attempt {
     pub run: u128,
     pub fence: u64,
+    /// When it was given to its worker: a fence is that moment, unless it had to be later than one before.
+    pub claimed: Moment,
     pub number: u32,
+    /// The place of its worker's name in [`Records::names`].
+    pub worker: u16,
+    /// Likewise, the id of the server that recorded its end.
+    pub server: u16,
     /// As the proto numbers them.
     pub outcome: u8,
 }
@@ -50,29 +60,23 @@ pub struct Records {
     pub names: Vec<String>,
 }
 
-const RUNS: &str = "SELECT id, CAST(due AS CHAR) AS due, COALESCE(task_name, '') AS task_name, place, failed, lost, retries, max_lost, state, \
+const RUNS: &str = "SELECT id, CAST(due AS CHAR) AS due, CAST(ended AS CHAR) AS ended, COALESCE(task_name, '') AS task_name, place, failed, lost, retries, max_lost, state, \
                     COALESCE(reason, 0) AS reason, durable FROM runs";
-const ATTEMPTS: &str = "SELECT run, fence, number, outcome FROM attempts";
+const ATTEMPTS: &str = "SELECT run, fence, number, worker, server, outcome FROM attempts";
 
 impl Records {
     /// Reads the tables behind this URL.
     pub async fn read(url: &str) -> anyhow::Result<Self> {
         let mut connection = connect(url).await?;
-        let mut records = Self { names: vec![String::new()], ..Self::default() };
-        let mut names = HashMap::from([(String::new(), 0)]);
+        let (mut records, mut names) = (Self::default(), Names::default());
+        names.place(String::new())?;
         let mut rows = sqlx::query(RUNS).fetch(&mut connection);
         while let Some(row) = rows.next().await {
             let row = row?;
             let number = |column: &str| row.try_get::<i64, _>(column);
-            let mut name = |column: &str| -> anyhow::Result<u16> {
-                let name: String = row.try_get(column)?;
-                let next = u16::try_from(records.names.len())?;
-                Ok(*names.entry(name.clone()).or_insert_with(|| {
-                    records.names.push(name);
-                    next
-                }))
-            };
+            let mut name = |column: &str| names.place(row.try_get(column)?);
             records.ended.push(Record {
+                ended: Moment::of_wall(micros(&row.try_get::<String, _>("ended")?)?),
                 task: name("task_name")?,
                 place: name("place")?,
                 run: id(row.try_get("id")?)?,
@@ -90,14 +94,19 @@ impl Records {
         let mut rows = sqlx::query(ATTEMPTS).fetch(&mut connection);
         while let Some(row) = rows.next().await {
             let row = row?;
+            let fence: i64 = row.try_get("fence")?;
             records.attempts.push(Attempt {
                 run: id(row.try_get("run")?)?,
-                fence: row.try_get::<i64, _>("fence")?.try_into()?,
+                fence: fence.try_into()?,
+                claimed: Moment::of_wall(fence),
+                worker: names.place(row.try_get("worker")?)?,
+                server: names.place(row.try_get("server")?)?,
                 number: row.try_get::<i64, _>("number")?.try_into()?,
                 outcome: row.try_get::<i64, _>("outcome")?.try_into()?,
             });
         }
         drop(rows);
+        records.names = names.all;
         records.open = open(&mut connection).await?;
         connection.close().await?;
         records.ended.sort_unstable_by_key(|record| record.run);
@@ -110,8 +119,34 @@ impl Records {
         self.ended.binary_search_by_key(&run, |record| record.run).ok().map(|at| &self.ended[at])
     }
 
+    /// The attempts of a run, by number.
+    pub fn attempts_of(&self, run: u128) -> &[Attempt] {
+        let from = self.attempts.partition_point(|attempt| attempt.run < run);
+        let rest = &self.attempts[from..];
+        &rest[..rest.partition_point(|attempt| attempt.run == run)]
+    }
+
     pub fn name(&self, name: u16) -> &str {
         &self.names[usize::from(name)]
+    }
+}
+
+/// Each name once.
+#[derive(Default)]
+struct Names {
+    places: HashMap<String, u16>,
+    all: Vec<String>,
+}
+
+impl Names {
+    fn place(&mut self, name: String) -> anyhow::Result<u16> {
+        if let Some(place) = self.places.get(&name) {
+            return Ok(*place);
+        }
+        let place = u16::try_from(self.all.len())?;
+        self.places.insert(name.clone(), place);
+        self.all.push(name);
+        Ok(place)
     }
 }
 
@@ -123,7 +158,8 @@ pub async fn still_open(url: &str) -> anyhow::Result<Vec<u128>> {
     Ok(open)
 }
 
-async fn connect(url: &str) -> anyhow::Result<AnyConnection> {
+/// A connection to the database itself.
+pub async fn connect(url: &str) -> anyhow::Result<AnyConnection> {
     sqlx::any::install_default_drivers();
     AnyConnection::connect(url).await.with_context(|| format!("{url} does not answer"))
 }

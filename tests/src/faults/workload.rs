@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use marabunta_proto::v1::runs_client::RunsClient;
-use marabunta_proto::v1::{Durability, Policy, SubmitRequest, SubmitResponse, submit_request::What};
+use marabunta_proto::v1::{
+    CancelRunRequest, Durability, Policy, SubmitRequest, SubmitResponse, submit_request::What,
+};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +51,10 @@ pub struct Shape {
     pub max_lost: Option<u32>,
     /// Of an attempt; none unless set.
     pub timeout: Option<Duration>,
+    /// How long it may wait to be begun; for ever unless set.
+    pub expires: Option<Duration>,
+    /// It is asked to be cancelled so long after it was accepted.
+    pub cancel: Option<Duration>,
 }
 
 /// Where operations get their numbers and servers are found, for all workloads of an arena.
@@ -132,10 +138,13 @@ impl Door {
             let answer = timeout(DEADLINE, client.submit(request.clone())).await;
             match answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))) {
                 Ok(answer) => {
-                    return runs(answer.into_inner())
-                        .into_iter()
-                        .map(|run| submission(tries, Outcome::Ok, run))
-                        .collect();
+                    let runs = runs(answer.into_inner());
+                    let answered = runs.iter().map(|run| submission(tries, Outcome::Ok, *run)).collect();
+                    if let Some(after) = shape.cancel {
+                        sleep(after).await;
+                        self.cancel(op, &runs).await;
+                    }
+                    return answered;
                 }
                 Err(status) if is_refusal(&status) => return vec![submission(tries, Outcome::Fail, 0)],
                 Err(_) if Instant::now() > end || stop.is_cancelled() && tries > 20 => {
@@ -144,6 +153,22 @@ impl Door {
                 Err(_) => sleep(wait).await,
             }
             wait = (wait * 2).min(Duration::from_secs(1));
+        }
+    }
+}
+
+impl Door {
+    /// Asks each server once to cancel these; where none answers, they go on.
+    async fn cancel(&self, op: u32, runs: &[u128]) {
+        for run in runs {
+            let id = Uuid::from_u128(*run).to_string();
+            for turn in 0..self.servers.len() {
+                let mut client = self.channel(op as usize + turn);
+                let asked = client.cancel(CancelRunRequest { id: id.clone() });
+                if let Ok(Ok(_)) = timeout(DEADLINE, asked).await {
+                    break;
+                }
+            }
         }
     }
 }
@@ -161,7 +186,9 @@ impl Shape {
     fn request(&self, op: u32, nonce: &str) -> SubmitRequest {
         let deed = Deed { op: op.into(), ..self.deed.clone() };
         let timeout = self.timeout.map(|span| span.try_into().expect("no time-out is so long"));
-        let policy = Policy { retries: self.retries, max_lost: self.max_lost, timeout, ..Policy::default() };
+        let expires = self.expires.map(|span| span.try_into().expect("nothing waits so long"));
+        let (retries, max_lost) = (self.retries, self.max_lost);
+        let policy = Policy { retries, max_lost, timeout, expires, ..Policy::default() };
         SubmitRequest {
             target: self.target.clone(),
             what: Some(What::Handler(self.handler.as_deref().unwrap_or(HANDLER).to_owned())),

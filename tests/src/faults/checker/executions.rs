@@ -1,32 +1,24 @@
-//! I4: each execution beyond the first is explained by what befell the one before it, and by nothing else.
-//!
-//! - It failed, and the run had a retry left.
-//! - It killed its own process, or its worker was touched while it ran or before its end can have been recorded.
-//! - A server hung, or Redis was touched, in that time: the server may be the one that had its lease.
-//!
-//! A server that is gone explains nothing: its workers come to another with what they run. Nor does a database that is away: a worker
-//! reports until its end is committed.
+//! I4: each execution beyond the first is explained by what befell the one before it, and by nothing else: it failed and the run had a retry
+//! left, it killed its own process, or there was a fault that [explains](super::explanation) it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::super::evidence::Evidence;
-use super::super::history::Touched;
 use super::super::testimony::{Execution, Word};
-use super::{Invariant, Violation, twice};
+use super::super::workload::Shape;
+use super::{Invariant, Violation, explanation, twice};
 
-/// How long before its start a fault may have begun and been healed: the delivery was under way.
-const BEFORE: Duration = Duration::from_secs(5);
-/// How long its end may be on its way to the record where nothing else is wrong.
-const REPORT: Duration = Duration::from_secs(10);
-/// How long a fault acts on after it was healed: sessions that come back, leases that wait for them.
-const SETTLING: Duration = Duration::from_secs(20);
+/// Between what a worker does for a task and what the task does first.
+const MOMENT: Duration = Duration::from_millis(100);
 
 pub fn check(evidence: &Evidence) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut violation = |run, says: String| violations.push(Violation::new(Invariant::Executions, run, says));
-    for pair in evidence.testimony.executions.windows(2) {
-        let [before, after] = [pair[0], pair[1]];
-        if before.run == after.run && !is_explained(evidence, &before, &after) {
+    let asked = evidence.submissions.iter().map(|submission| (submission.op, usize::from(submission.shape)));
+    let shapes: HashMap<u32, &Shape> = asked.map(|(op, shape)| (op, &evidence.shapes[shape])).collect();
+    for (before, after) in again(evidence) {
+        if !is_explained(evidence, &shapes, &before, &after) {
             let says = format!(
                 "was executed by {} from {} ({}), and again by {} from {}",
                 evidence.testimony.worker(&before),
@@ -46,33 +38,57 @@ pub fn check(evidence: &Evidence) -> Vec<Violation> {
     violations
 }
 
-fn is_explained(evidence: &Evidence, before: &Execution, after: &Execution) -> bool {
+/// Each attempt that was executed, and the next of its run. A worker that hung may begin an earlier one after a later one has begun elsewhere.
+fn again(evidence: &Evidence) -> Vec<(Execution, Execution)> {
+    let runs = evidence.testimony.executions.chunk_by(|one, other| one.run == other.run);
+    let pairs = runs.filter(|executions| executions.len() > 1).flat_map(|executions| {
+        let mut attempts = executions.to_vec();
+        attempts.sort_by_key(|execution| (execution.attempt, execution.start));
+        attempts.windows(2).map(|pair| (pair[0], pair[1])).collect::<Vec<_>>()
+    });
+    pairs.collect()
+}
+
+fn is_explained(
+    evidence: &Evidence,
+    shapes: &HashMap<u32, &Shape>,
+    before: &Execution,
+    after: &Execution,
+) -> bool {
+    let shape = shapes.get(&before.op).copied();
     match before.word {
-        Some(Word::Failed) => before.end <= after.start && may_retry(evidence, before.run),
         Some(Word::Dies) => true,
-        Some(_) | None => {
-            let worker = evidence.testimony.worker(before);
-            let from = before.start.minus(BEFORE);
-            let to = after.start.min(before.end.plus(REPORT));
-            evidence.faults.iter().filter(|fault| fault.during(from, to, SETTLING)).any(|fault| {
-                fault.touches_worker(worker) || fault.hangs_a_server() || fault.touches(&Touched::Queue)
-            })
+        _ if has_failed(shape, before) && before.end <= after.start => may_retry(evidence, shape, before.run),
+        _ => explanation::explains(evidence, before, after.start),
+    }
+}
+
+/// It was told to fail, or had its time.
+fn has_failed(shape: Option<&Shape>, execution: &Execution) -> bool {
+    let timeout = shape.and_then(|shape| shape.timeout);
+    match execution.word {
+        Some(Word::Failed) => true,
+        // Its worker looks at the clock a moment before it does.
+        Some(Word::Stopped) => {
+            let took = execution.end.since(execution.start) + MOMENT;
+            timeout.is_some_and(|timeout| took >= timeout)
         }
+        _ => false,
     }
 }
 
 /// Not more of its executions failed than its retries allow. A run that is not in the history is judged elsewhere.
-fn may_retry(evidence: &Evidence, run: u128) -> bool {
+fn may_retry(evidence: &Evidence, shape: Option<&Shape>, run: u128) -> bool {
     let Some(record) = evidence.records.of(run) else { return true };
-    let failed =
-        evidence.testimony.of(run).iter().filter(|execution| execution.word == Some(Word::Failed)).count();
-    failed <= usize::from(record.retries) + 1
+    let executions = evidence.testimony.of(run).iter();
+    executions.filter(|execution| has_failed(shape, execution)).count() <= usize::from(record.retries) + 1
 }
 
 #[cfg(test)]
 mod tests {
     use marabunta_proto::v1::{Reason, RunState};
 
+    use super::super::super::history::How;
     use super::super::hand_made::{SECOND, evidence};
     use super::*;
 
@@ -94,20 +110,35 @@ mod tests {
     fn a_fault_on_its_own_worker_explains_it_and_one_on_another_does_not() {
         for (worker, expected) in [("w-1", 0), ("w-2", 1)] {
             let mut made = evidence();
-            made.execution(1, "w-1", 10, 0).execution(1, "w-2", 30, 40);
-            made.fault(worker, 15, 16);
+            made.execution(1, "w-1", 10 * SECOND, 0).execution(1, "w-2", 30 * SECOND, 40 * SECOND);
+            made.fault(worker, 15 * SECOND, 16 * SECOND);
             assert_eq!(check(&made.0).len(), expected, "{worker}");
         }
     }
 
     #[test]
-    fn a_fault_long_before_or_long_after_explains_nothing() {
-        for (from, to, expected) in [(100, 110, 1), (190, 191, 0), (212, 300, 0), (240, 300, 1)] {
+    fn a_worker_that_begins_late_what_was_given_away_is_explained_by_its_own_fault() {
+        for (worker, expected) in [("w-1", 0), ("w-2", 1)] {
             let mut made = evidence();
-            made.execution(1, "w-1", 200 * SECOND, 205 * SECOND);
-            made.execution(1, "w-2", 400 * SECOND, 401 * SECOND);
-            made.fault("w-1", from * SECOND, to * SECOND);
-            assert_eq!(check(&made.0).len(), expected, "from {from} to {to}");
+            made.execution(1, "w-1", 20 * SECOND, 21 * SECOND).execution(1, "w-2", 15 * SECOND, 16 * SECOND);
+            let attempts = made.0.testimony.executions.iter_mut();
+            attempts.zip([2, 1]).for_each(|(execution, attempt)| execution.attempt = attempt);
+            let fault = made.fault(worker, 9 * SECOND, 19 * SECOND);
+            made.0.faults[fault].how = How::Silent;
+            assert_eq!(check(&made.0).len(), expected, "{worker}");
+        }
+    }
+
+    #[test]
+    fn a_time_out_is_a_failure_and_being_stopped_before_it_is_none() {
+        for (timeout, retries, expected) in [(5, 1, 0), (5, 0, 1), (11, 1, 1)] {
+            let mut made = evidence();
+            let shape = made.shape(|shape| shape.timeout = Some(Duration::from_secs(timeout)));
+            made.accepted(1, shape).record(1, RunState::Error, Reason::Timeout);
+            made.0.records.ended[0].retries = retries;
+            made.execution(1, "w-1", 10 * SECOND, 20 * SECOND).execution(1, "w-1", 30 * SECOND, 40 * SECOND);
+            made.0.testimony.executions.iter_mut().for_each(|one| one.word = Some(Word::Stopped));
+            assert_eq!(check(&made.0).len(), expected, "time-out {timeout}, {retries} retries");
         }
     }
 
@@ -124,27 +155,6 @@ mod tests {
                 made.0.testimony.executions[1].word = Some(Word::Failed);
             }
             assert_eq!(check(&made.0).len().min(1), expected, "{retries} retries");
-        }
-    }
-
-    #[test]
-    fn a_database_that_is_away_explains_nothing() {
-        let mut made = evidence();
-        made.execution(1, "w-1", 10, 20).execution(1, "w-2", 30, 40);
-        let applied = made.fault_on(Touched::Store, 5, 50);
-        assert_eq!(check(&made.0).len(), 1);
-        made.0.faults[applied].touched = vec![Touched::Queue];
-        assert_eq!(check(&made.0), []);
-    }
-
-    #[test]
-    fn a_server_that_hangs_explains_it_and_one_that_is_gone_does_not() {
-        for (gone, expected) in [(false, 0), (true, 1)] {
-            let mut made = evidence();
-            made.execution(1, "w-1", 10, 20).execution(1, "w-2", 30, 40);
-            let fault = made.fault_on(Touched::Server(0), 5, 50);
-            made.0.faults[fault].gone = gone;
-            assert_eq!(check(&made.0).len(), expected, "gone: {gone}");
         }
     }
 

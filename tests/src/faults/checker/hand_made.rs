@@ -3,9 +3,10 @@
 use marabunta_proto::v1::{Outcome as Ending, Reason, RunState};
 
 use super::super::evidence::Evidence;
-use super::super::history::{Fault, Outcome, Sighting, Submission, Told, Touched};
+use super::super::history::{Fault, How, Outcome, Sighting, Submission, Told, Touched};
 use super::super::moment::Moment;
-use super::super::records::{Attempt, Record};
+use super::super::records::{Attempt, Record, Records};
+use super::super::sessions::Opened;
 use super::super::testimony::{Execution, Word};
 use super::super::workload::Shape;
 
@@ -51,6 +52,33 @@ impl Made {
         self
     }
 
+    /// Of a run whose attempts are executed by `w-1`; it was given to it at the moment that its fence says.
+    pub fn attempt(&mut self, run: u128, number: u32, fence: u64, outcome: Ending) -> &mut Self {
+        let claimed = Moment(fence);
+        let name = |records: &mut Records, name: &str| {
+            let known = records.names.iter().position(|known| known == name);
+            let place = known.unwrap_or_else(|| {
+                records.names.push(name.to_owned());
+                records.names.len() - 1
+            });
+            u16::try_from(place).unwrap()
+        };
+        let (worker, server) = (name(&mut self.0.records, "w-1"), name(&mut self.0.records, "host-0"));
+        let outcome = outcome as u8;
+        self.0.records.attempts.push(Attempt { run, fence, claimed, number, worker, server, outcome });
+        self.0.records.attempts.sort_by_key(|attempt| (attempt.run, attempt.number));
+        self
+    }
+
+    /// A session that this server opened at this moment.
+    pub fn session(&mut self, worker: &str, server: usize, at: u64) -> &mut Self {
+        let sessions = &mut self.0.sessions;
+        sessions.servers.insert(format!("host-{server}"), server);
+        sessions.opened.push(Opened { worker: worker.to_owned(), at: Moment(at), server });
+        sessions.opened.sort_by(|one, other| (&one.worker, one.at).cmp(&(&other.worker, other.at)));
+        self
+    }
+
     /// From `start` to `end` in microseconds; an end of 0 is none.
     pub fn execution(&mut self, run: u128, worker: &str, start: u64, end: u64) -> &mut Self {
         let testimony = &mut self.0.testimony;
@@ -80,6 +108,7 @@ impl Made {
         self.0.records.ended.push(Record {
             run,
             due: 0,
+            ended: Moment(1_000 * SECOND),
             task: 0,
             place: 0,
             failed: 0,
@@ -91,12 +120,6 @@ impl Made {
             durable: false,
         });
         self.0.records.ended.sort_by_key(|record| record.run);
-        self
-    }
-
-    pub fn attempt(&mut self, run: u128, number: u32, fence: u64, outcome: Ending) -> &mut Self {
-        self.0.records.attempts.push(Attempt { run, fence, number, outcome: outcome as u8 });
-        self.0.records.attempts.sort_by_key(|attempt| (attempt.run, attempt.number));
         self
     }
 
@@ -119,7 +142,8 @@ impl Made {
     pub fn fault_on(&mut self, part: Touched, from: u64, to: u64) -> usize {
         let (applied, healed) = (Moment(from), Moment(to));
         let what = "kill -9".to_owned();
-        self.0.faults.push(Fault { what, touched: vec![part], forgets: false, gone: false, applied, healed });
+        let how = How::Gone;
+        self.0.faults.push(Fault { what, touched: vec![part], forgets: false, how, applied, healed });
         self.0.faults.len() - 1
     }
 

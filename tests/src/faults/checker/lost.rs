@@ -3,20 +3,28 @@
 //! Each accepted run is in the history with an end that it was meant to have. A fast one may have been forgotten by Redis: then it says
 //! so. And whatever was executed is known to the store, whether or not its submitter got an answer.
 
-use marabunta_proto::v1::{Reason, RunState};
+use std::time::Duration;
+
+use marabunta_proto::v1::{Outcome as Ending, Reason, RunState};
 
 use super::super::evidence::Evidence;
-use super::super::history::Submission;
+use super::super::history::{How, Submission};
 use super::super::moment::Moment;
 use super::super::records::Record;
 use super::super::workload::Shape;
-use super::{Invariant, Violation};
+use super::{Invariant, Violation, explanation};
+
+/// How long the row of a fast run may take where nothing is wrong.
+const ROW: Duration = Duration::from_secs(5);
+/// By so much the database's clock and that of the submitters may be apart.
+const CLOCKS: Duration = Duration::from_millis(500);
 
 pub fn check(evidence: &Evidence) -> Vec<Violation> {
     let violation = |run, says: String| Violation::new(Invariant::Lost, run, says);
     let mut violations = Vec::new();
     for (submission, shape) in evidence.accepted() {
         match evidence.records.of(submission.run) {
+            None if may_be_unknown(evidence, submission, shape) => {}
             None => violations.push(violation(
                 submission.run,
                 format!("was accepted at {} and is not in the history", submission.answered),
@@ -61,42 +69,80 @@ fn is_meant(evidence: &Evidence, submission: &Submission, shape: &Shape, record:
         (Ok(RunState::Done), _) => shape.deed.fail <= u64::from(shape.retries),
         (Ok(RunState::Error), Ok(Reason::Failed)) => shape.deed.fail > u64::from(shape.retries),
         (Ok(RunState::Error), Ok(Reason::Timeout)) => shape.timeout.is_some(),
+        (Ok(RunState::Cancelled), _) => shape.cancel.is_some_and(|after| is_due(submission, record, after)),
+        (Ok(RunState::Expired), _) => shape.expires.is_some_and(|after| is_due(submission, record, after)),
         (Ok(RunState::Error), Ok(Reason::Poison)) => {
             shape.deed.die > 0
                 || shape.deed.slay > 0
-                || record.lost > record.max_lost && blamed(evidence, record)
+                || record.lost > record.max_lost && blamed(evidence, submission, record)
         }
         (Ok(RunState::Error), Ok(Reason::Lost)) => {
-            record.max_lost == 0 && record.lost > 0 && blamed(evidence, record)
+            record.max_lost == 0 && record.lost > 0 && blamed(evidence, submission, record)
                 || may_be_forgotten(evidence, submission, shape, record)
         }
         _ => false,
     }
 }
 
-fn is_lost(record: &Record) -> bool {
+/// It ended no earlier than so long after it was asked for.
+fn is_due(submission: &Submission, record: &Record, after: Duration) -> bool {
+    record.ended.plus(CLOCKS) >= submission.asked.plus(after)
+}
+
+pub fn is_lost(record: &Record) -> bool {
     i32::from(record.state) == RunState::Error as i32 && i32::from(record.reason) == Reason::Lost as i32
 }
 
-/// Redis forgot at some moment after it was asked for and before its end.
+/// Redis forgot after it was asked for and before its row was there, from which it would have been given back.
 fn may_be_forgotten(evidence: &Evidence, submission: &Submission, shape: &Shape, record: &Record) -> bool {
     let durable = shape.durable || record.durable;
-    !durable && evidence.forgot(submission.asked, Moment::NEVER)
+    !durable && evidence.forgot(submission.asked, row_by(evidence, submission))
 }
 
-/// Some worker was touched at all: without a fault nothing is lost with a worker.
-fn blamed(evidence: &Evidence, record: &Record) -> bool {
-    let executions = evidence.testimony.of(record.run);
-    let touched = |name: &str| evidence.faults.iter().any(|fault| fault.touches_worker(name));
-    executions.iter().any(|execution| touched(evidence.testimony.worker(execution)))
-        || executions.is_empty() && !evidence.faults.is_empty()
+/// It had no row yet when its server died, and Redis, which alone had it, forgot it before anybody had it.
+fn may_be_unknown(evidence: &Evidence, submission: &Submission, shape: &Shape) -> bool {
+    let row = row_by(evidence, submission);
+    let mut faults = evidence.faults.iter();
+    let died =
+        faults.any(|fault| fault.ends_a_server() && fault.during(submission.asked, row, Duration::ZERO));
+    let forgot = evidence.forgot(submission.asked, if died { Moment::NEVER } else { submission.asked });
+    !shape.durable && died && forgot && evidence.testimony.of(submission.run).is_empty()
+}
+
+/// By when the row of a fast run was there: late writes wait for nothing but the database, a server that hangs and their turn.
+fn row_by(evidence: &Evidence, submission: &Submission) -> Moment {
+    let mut by = submission.answered.plus(ROW);
+    loop {
+        let hindered = evidence.faults.iter().filter(|fault| {
+            let hangs = fault.how == How::Silent && fault.touches_a_server();
+            (fault.touches_the_store() || hangs) && fault.during(submission.asked, by, Duration::ZERO)
+        });
+        match hindered.map(|fault| fault.healed.plus(ROW)).max() {
+            Some(later) if later > by => by = later,
+            _ => return by,
+        }
+    }
+}
+
+/// Its worker was struck within its life. What was lost before it began has left no testimony: then the worker of a lost attempt was.
+fn blamed(evidence: &Evidence, submission: &Submission, record: &Record) -> bool {
+    let mut executions = evidence.testimony.of(record.run).iter();
+    let lost = evidence.records.attempts_of(record.run).iter();
+    let mut lost = lost.filter(|attempt| i32::from(attempt.outcome) == Ending::Lost as i32);
+    let struck = |worker: &str| {
+        let mut faults = evidence.faults.iter();
+        faults.any(|fault| {
+            fault.touches_worker(worker) && fault.during(submission.asked, record.ended, Duration::ZERO)
+        })
+    };
+    executions.any(|execution| explanation::lost_with_worker(evidence, execution, record.ended))
+        || lost.any(|attempt| struck(evidence.records.name(attempt.worker)))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::super::hand_made::{Made, evidence};
+    use super::super::super::history::Touched;
+    use super::super::hand_made::{Made, SECOND, evidence};
     use super::*;
 
     #[test]
@@ -150,13 +196,74 @@ mod tests {
     }
 
     #[test]
-    fn a_run_ends_as_poison_only_if_its_workers_were_touched() {
-        let mut made = evidence();
-        made.accepted(1, 0).record(1, RunState::Error, Reason::Poison).execution(1, "w-1", 10, 20);
-        made.0.records.ended[0].lost = 4;
-        assert_eq!(check(&made.0).len(), 1);
-        made.fault("w-1", 15, 20);
-        assert_eq!(check(&made.0), []);
+    fn what_redis_forgets_once_the_row_must_be_there_excuses_nothing() {
+        // The database is away from 3 s to 20 s, or a server hangs, or Redis: it is asked for at 0 s.
+        let table = [
+            (None, 4, 0),
+            (None, 6, 1),
+            (Some(Touched::Store), 24, 0),
+            (Some(Touched::Store), 26, 1),
+            (Some(Touched::Server(0)), 24, 0),
+            (Some(Touched::Queue), 24, 1),
+        ];
+        for (away, forgot, expected) in table {
+            let mut made = evidence();
+            made.accepted(1, 0).record(1, RunState::Error, Reason::Lost);
+            if let Some(part) = away.clone() {
+                let fault = made.fault_on(part, 3 * SECOND, 20 * SECOND);
+                made.0.faults[fault].how = How::Silent;
+            }
+            made.forget(forgot * SECOND);
+            assert_eq!(check(&made.0).len(), expected, "{away:?}, forgot at {forgot}");
+        }
+    }
+
+    #[test]
+    fn a_fast_run_vanishes_only_if_its_server_died_before_its_row_and_redis_forgot() {
+        for (died, forgot, expected) in [(1, true, 0), (1, false, 1), (10, true, 1)] {
+            let mut made = evidence();
+            made.accepted(1, 0);
+            made.fault_on(Touched::Server(0), died * SECOND, 11 * SECOND);
+            if forgot {
+                made.forget(30 * SECOND);
+            }
+            assert_eq!(check(&made.0).len(), expected, "died at {died}, forgot {forgot}");
+            made.execution(1, "w-1", 20 * SECOND, 21 * SECOND);
+            assert!(!check(&made.0).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_run_ends_as_poison_only_if_its_workers_were_struck_in_its_life() {
+        for (struck, expected) in [(None, 1), (Some(15), 0), (Some(5), 1), (Some(1_500), 1)] {
+            let mut made = evidence();
+            made.accepted(1, 0).record(1, RunState::Error, Reason::Poison);
+            made.execution(1, "w-1", 10 * SECOND, 0).attempt(1, 1, 9 * SECOND, Ending::Lost);
+            made.0.records.ended[0].lost = 4;
+            made.0.submissions[0].asked = Moment(8 * SECOND);
+            if let Some(at) = struck {
+                made.fault("w-1", at * SECOND, (at + 1) * SECOND);
+            }
+            assert_eq!(check(&made.0).len(), expected, "struck at {struck:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_cancelled_or_expired_only_if_that_was_asked_and_is_due() {
+        let after = |span: Option<u64>| span.map(Duration::from_secs);
+        let table = [(None, 1), (Some(10), 0), (Some(20), 1)];
+        for (span, expected) in table {
+            for state in [RunState::Cancelled, RunState::Expired] {
+                let mut made = evidence();
+                let shape = made.shape(|shape| match state {
+                    RunState::Cancelled => shape.cancel = after(span),
+                    _ => shape.expires = after(span),
+                });
+                made.accepted(1, shape).record(1, state, Reason::Unspecified);
+                made.0.records.ended[0].ended = Moment(15 * SECOND);
+                assert_eq!(check(&made.0).len(), expected, "{state:?} after {span:?}");
+            }
+        }
     }
 
     #[test]

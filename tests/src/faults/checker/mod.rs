@@ -6,6 +6,7 @@ mod acknowledged;
 mod bounds;
 mod durable;
 mod executions;
+mod explanation;
 mod fences;
 mod firings;
 mod lost;
@@ -13,6 +14,7 @@ mod overlap;
 mod place;
 mod quiet;
 mod stale;
+mod told;
 mod twice;
 mod waiting;
 

@@ -4,7 +4,7 @@ use super::super::evidence::Evidence;
 use super::super::history::Outcome;
 use super::violation::{Invariant, Violation};
 use super::{
-    acknowledged, bounds, durable, executions, fences, firings, lost, overlap, place, quiet, stale, twice,
+    acknowledged, bounds, durable, executions, fences, firings, lost, overlap, place, quiet, stale, told, twice,
     waiting,
 };
 
@@ -24,12 +24,15 @@ pub struct Verdict {
     /// Runs of class fast that Redis forgot, as is documented, and that were told to be lost.
     pub forgotten: usize,
     pub violations: Vec<Violation>,
+    /// Nobody may panic, whatever befalls it.
+    pub panics: Vec<String>,
 }
 
 impl Verdict {
     pub fn of(evidence: &Evidence) -> Self {
         let violations = [
             lost::check,
+            told::check,
             durable::check,
             acknowledged::check,
             twice::check,
@@ -52,6 +55,7 @@ impl Verdict {
             executions: evidence.testimony.executions.len(),
             again: evidence.executed_again(),
             forgotten: lost::forgotten(evidence),
+            panics: evidence.counted.panics.clone(),
             violations: violations.iter().flat_map(|check| check(evidence)).collect(),
         }
     }

@@ -68,7 +68,7 @@ pub async fn replaced(backend: Backend) -> Finding {
     CAREFUL.iter().for_each(|name| drop(short(name)));
     house.authority.identity("localhost");
     sleep_until(expiry).await;
-    let fault = history.apply("certificate expired", [Touched::Worker(CARELESS.to_owned())]);
+    let fault = history.sever("certificate expired", [Touched::Worker(CARELESS.to_owned())]);
     let expired = history.applied(fault);
     house.until_online(&channel, CARELESS, false).await;
     let out = Moment::now().since(expired);

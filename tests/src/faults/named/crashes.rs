@@ -50,7 +50,7 @@ pub async fn between_claim_and_send(backend: Backend) -> Finding {
     let (mut arena, links) = watched(backend).await;
     let trap = kills_a_server(&arena, Trap::reply(At::Before, DEED));
     let mut sprung = links.to_queue(0).trap(trap);
-    let fault = arena.history.apply("killed after the claim", [Touched::Server(0)]);
+    let fault = arena.history.end("killed after the claim", [Touched::Server(0)]);
     let anywhere = format!("any({ALL})");
     let shapes = ["w-1", "w-2", &anywhere]
         .map(|target| [true, false].map(|durable| arena.shape(target, durable, &Deed::default())));
@@ -77,7 +77,7 @@ pub async fn between_commit_and_queue(backend: Backend) -> Finding {
     sleep(Duration::from_secs(2)).await;
     let trap = kills_a_server(&arena, Trap::request(At::Before, REMOVE));
     let mut sprung = links.to_queue(0).trap(trap);
-    let fault = arena.history.apply("killed after the commit", [Touched::Server(0)]);
+    let fault = arena.history.end("killed after the commit", [Touched::Server(0)]);
     let dead = sprung.wait().await;
     arena.servers()[0].kill();
     sleep(Duration::from_secs(12)).await;
@@ -105,7 +105,7 @@ async fn pushing(backend: Backend, at: At, what: &str) -> Finding {
     let (mut arena, links) = watched(backend).await;
     let trap = kills_a_server(&arena, Trap::request(at, DEED));
     let mut sprung = links.to_queue(0).trap(trap);
-    let fault = arena.history.apply(what, [Touched::Server(0)]);
+    let fault = arena.history.end(what, [Touched::Server(0)]);
     let shapes =
         ["w-1", "w-2"].map(|name| [true, false].map(|durable| arena.shape(name, durable, &Deed::default())));
     let runs = arena.burst(shapes.as_flattened(), 16).await;
@@ -137,7 +137,7 @@ pub async fn answers_of_reports_lost(backend: Backend) -> Finding {
         let report = || Trap::request(At::Answered, b"w-1\x10\x01").then(Then::Cut(Cut::Rst));
         let proxies = links.of_worker("w-1");
         let mut sprung: Vec<_> = proxies.iter().map(|proxy| proxy.trap(report())).collect();
-        let fault = arena.history.apply("answer of a report lost", [Touched::Worker("w-1".to_owned())]);
+        let fault = arena.history.sever("answer of a report lost", [Touched::Worker("w-1".to_owned())]);
         // It reports to one server at a time.
         futures_util::future::select_all(sprung.iter_mut().map(|one| Box::pin(one.wait()))).await;
         proxies.iter().for_each(|proxy| proxy.heal());

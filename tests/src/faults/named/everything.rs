@@ -10,6 +10,7 @@ use super::super::arena::Arena;
 use super::super::deed::Deed;
 use super::super::finding::Finding;
 use super::super::history::Touched;
+use super::super::process;
 use crate::support::Backend;
 
 const TIMES: usize = 20;
@@ -31,21 +32,16 @@ pub async fn killed_at_random(backend: Backend, seed: u64) -> Finding {
     for _ in 0..TIMES {
         sleep(Duration::from_millis(random.random_range(200..1_500))).await;
         let victim = victims[random.random_range(0..victims.len())].clone();
-        let fault = arena.history.end("kill -9", [victim.clone()]);
-        match &victim {
-            Touched::Server(at) => arena.servers()[*at].kill(),
-            Touched::Worker(name) => arena.worker(name).kill(),
-            Touched::Queue => arena.cluster.redis().kill(),
-            Touched::Store => arena.cluster.mariadb().kill(),
-        }
+        let fault = match &victim {
+            // Its commands live on.
+            Touched::Worker(name) if name.starts_with("d-") => {
+                arena.history.sever("kill -9", [victim.clone()])
+            }
+            _ => arena.history.end("kill -9", [victim.clone()]),
+        };
+        process::kill(&arena, &victim);
         sleep(Duration::from_millis(random.random_range(0..1_000))).await;
-        match &victim {
-            // It may find its store or queue well: one thing is dead at a time.
-            Touched::Server(at) => arena.servers()[*at].restart().await,
-            Touched::Worker(name) => arena.worker(name).restart(),
-            Touched::Queue => arena.cluster.redis().restart().await,
-            Touched::Store => arena.cluster.mariadb().restart().await,
-        }
+        process::start(&arena, &victim).await;
         arena.history.heal(fault);
     }
     for load in loads {

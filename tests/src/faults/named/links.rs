@@ -12,6 +12,7 @@ use super::super::deed::Deed;
 use super::super::finding::Finding;
 use super::super::history::Touched;
 use super::super::links::Links;
+use super::super::memory;
 use super::super::moment::Moment;
 use super::super::proxy::{At, Cut, Direction, Then, Trap};
 use super::super::testimony::Word;
@@ -30,7 +31,7 @@ pub async fn cut_in_a_frame(backend: Backend, seed: u64) -> Finding {
     let mix = arena.mix(&Deed::taking(Duration::from_millis(50)));
     let load = arena.load(mix, 20.0);
     for name in ["w-1", "w-2"] {
-        let fault = arena.history.apply("an assignment cut in two", [Touched::Worker(name.to_owned())]);
+        let fault = arena.history.sever("an assignment cut in two", [Touched::Worker(name.to_owned())]);
         let proxies = links.of_worker(name);
         let trap = || Trap::reply(At::Midway, DEED).then(Then::Cut(Cut::Fin));
         let mut sprung: Vec<_> = proxies.iter().map(|proxy| proxy.trap(trap())).collect();
@@ -43,7 +44,7 @@ pub async fn cut_in_a_frame(backend: Backend, seed: u64) -> Finding {
         let name = &arena.names[turn % arena.names.len()];
         let direction = if random.random() { Direction::Requests } else { Direction::Replies };
         let cut = if random.random() { Cut::Fin } else { Cut::Rst };
-        let fault = arena.history.apply("cut in a frame", [Touched::Worker(name.clone())]);
+        let fault = arena.history.sever("cut in a frame", [Touched::Worker(name.clone())]);
         for proxy in links.of_worker(name) {
             proxy.cut_after(direction, random.random_range(1..2_000), cut);
         }
@@ -79,13 +80,12 @@ pub async fn slow_reader(backend: Backend) -> Finding {
     // What it has under way ends, so that there is room for more, which it never hears of.
     fs::remove_file(gate).expect("a gate is opened once");
     let accepted = runs.iter().filter(|run| run.run != 0).count();
-    let memory = || arena.servers().iter().map(|server| resident(server.pid())).max().unwrap_or_default();
-    let before = memory();
+    let before = memory::highest(&arena).unwrap_or_default();
     let load = arena.load(others.into(), 20.0);
     arena.cluster.offline("w-1").await;
     let noticed = Moment::now();
     sleep(STALL.saturating_sub(Moment::now().since(stalled))).await;
-    let grown = arena.servers().iter().map(|server| resident(server.pid())).max().unwrap_or_default();
+    let grown = memory::highest(&arena).unwrap_or_default();
     let grown = grown.saturating_sub(before);
     links.of_worker("w-1").iter().for_each(|proxy| proxy.heal());
     let back = arena.history.heal(fault);
@@ -110,12 +110,4 @@ pub async fn slow_reader(backend: Backend) -> Finding {
             grown >> 20
         ))
         .nothing_again()
-}
-
-/// The memory of a process, in bytes.
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    1024 * kibibytes.expect("a process that runs has memory")
 }

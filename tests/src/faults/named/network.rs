@@ -125,7 +125,7 @@ pub async fn resets(backend: Backend) -> Finding {
     let cables = [Namespace::new(), Namespace::new()];
     let (mut arena, loads) = busy(backend, &cables).await;
     let names = ["w-1", "w-2"].map(str::to_owned);
-    let fault = arena.history.apply("connections reset", names.clone().map(Touched::Worker));
+    let fault = arena.history.sever("connections reset", names.clone().map(Touched::Worker));
     let before = cables.each_ref().map(Namespace::connects);
     for cable in &cables {
         cable.suffer(Fault::Reset);

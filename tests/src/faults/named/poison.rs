@@ -41,7 +41,13 @@ pub async fn killing(backend: Backend) -> Finding {
     let revive = async {
         loop {
             for name in arena.names.iter().filter(|name| arena.worker(name).has_exited()) {
-                let fault = arena.history.apply("killed by a task", [Touched::Worker(name.clone())]);
+                // What a daemon runs beside it lives on.
+                let touched = [Touched::Worker(name.clone())];
+                let fault = if name.starts_with("d-") {
+                    arena.history.sever("killed by a task", touched)
+                } else {
+                    arena.history.end("killed by a task", touched)
+                };
                 // It may be killed again before anybody sees it online.
                 arena.worker(name).restart();
                 arena.history.heal(fault);

@@ -69,7 +69,7 @@ pub async fn missed(backend: Backend) -> Finding {
         arena.each_second_with(name, shape, other).await;
     }
     sleep(Duration::from_secs(4)).await;
-    let fault = arena.history.apply("kill -9", (0..arena.servers().len()).map(Touched::Server));
+    let fault = arena.history.end("kill -9", (0..arena.servers().len()).map(Touched::Server));
     arena.servers().iter().for_each(|server| server.kill());
     let down = wall();
     sleep(Duration::from_secs(DARK as u64 + 2)).await;

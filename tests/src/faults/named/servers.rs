@@ -49,7 +49,7 @@ pub async fn killed(backend: Backend) -> Finding {
 
 pub async fn told_to_stop(backend: Backend) -> Finding {
     let (mut arena, loads) = busy(backend).await;
-    let fault = arena.history.end("SIGTERM", [Touched::Server(0)]);
+    let fault = arena.history.dismiss("SIGTERM", [Touched::Server(0)]);
     let mut moment = arena.history.applied(fault);
     arena.servers()[0].terminate();
     let code = arena.servers()[0].exit().await;
@@ -80,7 +80,7 @@ pub async fn replaced_one_by_one(backend: Backend) -> Finding {
     let (mut arena, loads) = busy(backend).await;
     let mut codes = Vec::new();
     for (at, server) in arena.servers().iter().enumerate() {
-        let fault = arena.history.end("SIGTERM", [Touched::Server(at)]);
+        let fault = arena.history.dismiss("SIGTERM", [Touched::Server(at)]);
         server.terminate();
         codes.push(server.exit().await);
         server.restart().await;

@@ -49,13 +49,13 @@ async fn together(plan: Plan, previous: &Previous) -> Finding {
         loads.push(arena.load(vec![novel.clone(), Shape { durable: false, ..novel }], 4.0));
     }
     sleep(Duration::from_secs(6)).await;
-    let server = arena.history.apply("SIGTERM", [Touched::Server(0)]);
+    let server = arena.history.dismiss("SIGTERM", [Touched::Server(0)]);
     arena.servers()[0].terminate();
     let code = arena.servers()[0].exit().await;
     arena.servers()[0].restart().await;
     arena.history.heal(server);
     let last = arena.names.last().expect("there are workers").clone();
-    let worker = arena.history.apply("SIGTERM", [Touched::Worker(last.clone())]);
+    let worker = arena.history.dismiss("SIGTERM", [Touched::Worker(last.clone())]);
     arena.worker(&last).terminate();
     let stopped = arena.worker(&last).exit().await;
     arena.worker(&last).restart();

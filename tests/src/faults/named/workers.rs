@@ -30,7 +30,13 @@ pub async fn killed(backend: Backend) -> Finding {
                 testimony.worker(one) == name && one.word.is_none() && one.doubled.eq(&false)
             })
             .await;
-        let fault = arena.history.end("kill -9", [Touched::Worker(name.to_owned())]);
+        // A daemon that dies alone leaves its commands to the next one.
+        let touched = [Touched::Worker(name.to_owned())];
+        let fault = if with_tasks {
+            arena.history.end("kill -9", touched)
+        } else {
+            arena.history.sever("kill -9", touched)
+        };
         let moment = arena.history.applied(fault);
         if with_tasks {
             arena.kill_with_tasks(name)
