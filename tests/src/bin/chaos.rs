@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::Parser;
 use marabunta_tests::faults::chaos::Chaos;
-use marabunta_tests::faults::finding::Finding;
 use marabunta_tests::support::Backend;
 
 /// Load, and a nemesis.
@@ -21,6 +20,9 @@ struct Cli {
     servers: usize,
     #[arg(long, default_value_t = 50)]
     workers: usize,
+    /// Workers with a cable that is pulled and loses packets; needs root, on Linux
+    #[arg(long, default_value_t = 2)]
+    cables: usize,
     /// Runs asked for in a second
     #[arg(long, default_value_t = 600.0)]
     rate: f64,
@@ -43,20 +45,19 @@ async fn main() -> ExitCode {
         span: Duration::from_secs_f64(cli.minutes * 60.0),
         servers: cli.servers,
         workers: cli.workers,
+        cables: cli.cables.min(cli.workers),
         rate: cli.rate,
         faults: cli.faults,
     };
     let outcome = chaos.run(|strike| println!("{strike}")).await;
-    let rate = outcome.rate();
-    let strikes = outcome.strikes;
-    let quiet = outcome.evidence.quiet.waited;
-    let finding = Finding::of(outcome.verdict);
+    let (strikes, quiet) = (outcome.strikes, outcome.evidence.quiet.waited);
+    let finding = outcome.finding();
     for complaint in finding.complaints() {
         println!("{complaint}");
     }
     let verdict = &finding.verdict;
     println!(
-        "seed {seed}: {strikes} faults; {} runs accepted, {} refused, {} unknown, {} firings; {} executions, {rate:.0} a second, {} again and explained; \
+        "seed {seed}: {strikes} faults; {} runs accepted, {} refused, {} unknown, {} firings; {} executions, {} of them again; \
          {} fast runs forgotten and told; quiet after {quiet:.1?}",
         verdict.accepted,
         verdict.refused,
@@ -66,6 +67,12 @@ async fn main() -> ExitCode {
         verdict.again,
         verdict.forgotten
     );
+    for seen in &finding.seen {
+        println!("{seen}");
+    }
+    if let Some(took) = finding.recovery.as_ref().and_then(|bar| bar.took) {
+        println!("the first new run was done {took:.1?} after the last fault was healed");
+    }
     println!(
         "lost {}, doubled {}, violations {}",
         verdict.lost(),

@@ -45,6 +45,8 @@ pub mod evidence;
 
 pub mod chaos;
 pub mod nemesis;
+pub mod outage;
+pub mod strike;
 
 pub mod finding;
 pub mod named;

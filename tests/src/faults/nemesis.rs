@@ -4,17 +4,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tokio::time::{Instant, sleep, sleep_until};
 
-use super::arena::Arena;
 use super::history::Touched;
-use crate::support::Backend;
 
 /// At most so many faults are there at once.
 const AT_ONCE: usize = 3;
+/// What was struck has its time to be healed, too.
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// What is done to a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +25,33 @@ pub enum Blow {
     Pause,
     /// FLUSHALL, at an instant.
     Flush,
+    /// SIGKILL to Redis and its file removed, started again at the end.
+    LoseFile,
+    /// The tables that every run needs are locked.
+    Lock,
+    /// Connections are cut, at an instant.
+    Cut,
+    /// Connections are cut, and new ones refused.
+    Refuse,
+    /// Connections stay, and nothing passes.
+    Stall,
+    /// Everything passes late.
+    Slow,
+    /// No packet passes, and nobody is told.
+    Unplug,
+    /// Some packets are lost.
+    Lose,
+}
+
+/// What a blow falls on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A process, or a server's way to what is behind it.
+    Plain(Touched),
+    /// The way of this worker to the servers: it has a proxy.
+    Way(String),
+    /// The cable at this place, which is that of this worker.
+    Cable(usize, String),
 }
 
 /// One fault of a plan.
@@ -36,7 +61,7 @@ pub struct Strike {
     pub at: Duration,
     pub lasts: Duration,
     pub blow: Blow,
-    pub part: Touched,
+    pub part: Part,
 }
 
 /// What there is to break.
@@ -44,200 +69,165 @@ pub struct Strike {
 pub struct Parts {
     pub servers: usize,
     pub workers: Vec<String>,
-    /// Redis and MariaDB.
+    /// Those of them that have cables.
+    pub cabled: Vec<String>,
+    /// Those of them whose ways to the servers have proxies.
+    pub linked: Vec<String>,
+    /// Redis and MariaDB, and proxies before them.
     pub services: bool,
 }
 
-impl Parts {
-    pub fn of(arena: &Arena, backend: Backend) -> Self {
-        let services = backend == Backend::MariaDbRedis;
-        Self { servers: arena.servers().len(), workers: arena.names.clone(), services }
+impl Part {
+    /// As the history has it.
+    pub fn touched(&self) -> Touched {
+        match self {
+            Self::Plain(touched) => touched.clone(),
+            Self::Way(worker) | Self::Cable(_, worker) => Touched::Worker(worker.clone()),
+        }
     }
 }
 
-/// So many strikes a minute on average, over this span, from a seed.
+/// So many strikes a minute on average, over this span, from a seed. One that finds no room comes later, and those after it the closer.
 pub fn plan(seed: u64, span: Duration, a_minute: f64, parts: &Parts) -> Vec<Strike> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut strikes: Vec<Strike> = Vec::new();
-    let mut at = Duration::ZERO;
+    let (mut wanted, mut at) = (Duration::ZERO, Duration::ZERO);
     loop {
-        at += Duration::from_secs_f64(60.0 / a_minute * random.random_range(0.2..1.8));
+        wanted += Duration::from_secs_f64(60.0 / a_minute * random.random_range(0.5..1.5));
+        at = room(&strikes, at.max(wanted));
         if at >= span {
             return strikes;
         }
-        let (blow, part) = choose(&mut random, parts);
+        let struck: Vec<Touched> = there(&strikes, at).map(|strike| strike.part.touched()).collect();
+        let (blow, part) = loop {
+            let (blow, part) = choose(&mut random, parts);
+            if !struck.contains(&part.touched()) {
+                break (blow, part);
+            }
+        };
         let lasts = duration(&mut random, blow, &part);
-        // What was struck has its time to be healed, too.
-        let margin = Duration::from_secs(2);
-        let there = |strike: &&Strike| strike.at + strike.lasts + margin > at;
-        let now: Vec<&Strike> = strikes.iter().filter(there).collect();
-        if now.len() < AT_ONCE && now.iter().all(|strike| strike.part != part) {
-            strikes.push(Strike { at, lasts, blow, part });
-        }
+        strikes.push(Strike { at, lasts, blow, part });
     }
 }
 
-fn choose(random: &mut StdRng, parts: &Parts) -> (Blow, Touched) {
-    let process = [Blow::Kill, Blow::Kill, Blow::Terminate, Blow::Pause];
-    let service = [Blow::Kill, Blow::Pause];
-    let kinds = if parts.services { 10 } else { 6 };
-    match random.random_range(0..kinds) {
-        0..3 => {
-            let server = random.random_range(0..parts.servers);
-            (process[random.random_range(0..process.len())], Touched::Server(server))
+/// The first moment from `at` on at which there may be one more.
+fn room(strikes: &[Strike], at: Duration) -> Duration {
+    let mut ends: Vec<Duration> = there(strikes, at).map(Strike::over).collect();
+    ends.sort_unstable();
+    ends.len().checked_sub(AT_ONCE).map_or(at, |over| ends[over])
+}
+
+fn there(strikes: &[Strike], at: Duration) -> impl Iterator<Item = &Strike> {
+    strikes.iter().filter(move |strike| strike.over() > at)
+}
+
+fn choose(random: &mut StdRng, parts: &Parts) -> (Blow, Part) {
+    use Blow::{Cut, Flush, Kill, Lock, Lose, LoseFile, Pause, Refuse, Slow, Stall, Terminate, Unplug};
+    const PROCESS: &[Blow] = &[Kill, Kill, Terminate, Pause];
+    const LINK: &[Blow] = &[Cut, Refuse, Stall, Slow];
+    let server = random.random_range(0..parts.servers);
+    let kinds = if parts.services { 15 } else { 9 };
+    let (blows, part) = match random.random_range(0..kinds) {
+        0..3 => (PROCESS, Part::Plain(Touched::Server(server))),
+        3..6 => (PROCESS, Part::Plain(Touched::Worker(one(random, &parts.workers)))),
+        6 if !parts.cabled.is_empty() => {
+            let at = random.random_range(0..parts.cabled.len());
+            (&[Unplug, Lose][..], Part::Cable(at, parts.cabled[at].clone()))
         }
-        3..6 => {
-            let worker = parts.workers[random.random_range(0..parts.workers.len())].clone();
-            (process[random.random_range(0..process.len())], Touched::Worker(worker))
-        }
-        6..8 => (service[random.random_range(0..service.len())], Touched::Store),
-        8 => (service[random.random_range(0..service.len())], Touched::Queue),
-        _ => (Blow::Flush, Touched::Queue),
-    }
+        6..9 if !parts.linked.is_empty() => (LINK, Part::Way(one(random, &parts.linked))),
+        6..9 => (PROCESS, Part::Plain(Touched::Worker(one(random, &parts.workers)))),
+        9..11 => (&[Kill, Pause, Lock][..], Part::Plain(Touched::Store)),
+        11..13 => (&[Kill, Pause, Flush, LoseFile][..], Part::Plain(Touched::Queue)),
+        13 => (LINK, Part::Plain(Touched::WayToQueue(server))),
+        _ => (LINK, Part::Plain(Touched::WayToStore(server))),
+    };
+    (blows[random.random_range(0..blows.len())], part)
+}
+
+fn one(random: &mut StdRng, names: &[String]) -> String {
+    names[random.random_range(0..names.len())].clone()
 }
 
 /// Shorter and longer than the spans after which something is thought to be gone: 5 s, 15 s.
-fn duration(random: &mut StdRng, blow: Blow, part: &Touched) -> Duration {
-    let longest = match (blow, part) {
-        (Blow::Flush, _) => return Duration::ZERO,
-        (Blow::Pause, Touched::Worker(_)) => 30.0,
-        (Blow::Pause, Touched::Server(_)) => 20.0,
+fn duration(random: &mut StdRng, blow: Blow, part: &Part) -> Duration {
+    let longest = match (blow, part.touched()) {
+        (Blow::Flush | Blow::Cut, _) => return Duration::ZERO,
+        (Blow::Pause | Blow::Stall | Blow::Unplug, Touched::Worker(_)) => 30.0,
+        (Blow::Pause, Touched::Server(_)) | (Blow::Lose | Blow::Slow, Touched::Worker(_)) => 20.0,
+        (Blow::Refuse, Touched::Worker(_)) => 12.0,
         _ => 8.0,
     };
     Duration::from_secs_f64(random.random_range(0.2..longest))
 }
 
-/// Carries out a plan, and heals all of it. `tell` hears of each strike when it begins.
-pub async fn strike(arena: &Arena, plan: &[Strike], tell: impl Fn(&Strike)) {
-    let began = Instant::now();
-    let strikes = plan.iter().map(async |strike| {
-        sleep_until(began + strike.at).await;
-        tell(strike);
-        carry_out(arena, strike).await;
-    });
-    join_all(strikes).await;
-}
-
-async fn carry_out(arena: &Arena, strike: &Strike) {
-    let (history, touched) = (&arena.history, [strike.part.clone()]);
-    match strike.blow {
-        Blow::Flush => {
-            let fault = history.forget("FLUSHALL");
-            // A Redis that is being killed has nothing to forget; the fault is noted all the same.
-            if let Err(error) = flush(arena).await {
-                eprintln!("FLUSHALL: {error:#}");
-            }
-            history.heal(fault);
-        }
-        Blow::Pause => {
-            let fault = history.apply("SIGSTOP", touched);
-            pause(arena, &strike.part);
-            sleep(strike.lasts).await;
-            resume(arena, &strike.part);
-            history.heal(fault);
-        }
-        Blow::Kill | Blow::Terminate => {
-            let what = if strike.blow == Blow::Kill { "kill -9" } else { "SIGTERM" };
-            let fault = history.end(what, touched);
-            end(arena, &strike.part, strike.blow).await;
-            sleep(strike.lasts).await;
-            start(arena, &strike.part).await;
-            history.heal(fault);
-        }
+impl Strike {
+    /// When what it struck may be struck again.
+    fn over(&self) -> Duration {
+        self.at + self.lasts + MARGIN
     }
 }
 
-async fn flush(arena: &Arena) -> anyhow::Result<()> {
-    let client = redis::Client::open(arena.cluster.redis().url())?;
-    let connecting = client.get_multiplexed_async_connection();
-    let mut redis = tokio::time::timeout(Duration::from_secs(2), connecting).await??;
-    Ok(redis::cmd("FLUSHALL").exec_async(&mut redis).await?)
-}
-
-fn pause(arena: &Arena, part: &Touched) {
-    match part {
-        Touched::Server(at) => arena.servers()[*at].pause(),
-        Touched::Worker(name) => arena.worker(name).pause(),
-        Touched::Queue | Touched::WayToQueue(_) => arena.cluster.redis().pause(),
-        Touched::Store | Touched::WayToStore(_) => arena.cluster.mariadb().pause(),
-    }
-}
-
-fn resume(arena: &Arena, part: &Touched) {
-    match part {
-        Touched::Server(at) => arena.servers()[*at].resume(),
-        Touched::Worker(name) => arena.worker(name).resume(),
-        Touched::Queue | Touched::WayToQueue(_) => arena.cluster.redis().resume(),
-        Touched::Store | Touched::WayToStore(_) => arena.cluster.mariadb().resume(),
-    }
-}
-
-/// A program that is told to stop has its time; whether it uses it well is judged by the invariants.
-async fn end(arena: &Arena, part: &Touched, blow: Blow) {
-    match (part, blow) {
-        (Touched::Server(at), Blow::Terminate) => {
-            arena.servers()[*at].terminate();
-            arena.servers()[*at].exit().await;
+impl Blow {
+    /// In words, for the history and for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Kill => "kill -9",
+            Self::Terminate => "SIGTERM",
+            Self::Pause => "SIGSTOP",
+            Self::Flush => "FLUSHALL",
+            Self::LoseFile => "kill -9 and no file",
+            Self::Lock => "tables locked",
+            Self::Cut => "cut",
+            Self::Refuse => "cut and refused",
+            Self::Stall => "stalled",
+            Self::Slow => "slow",
+            Self::Unplug => "cable pulled",
+            Self::Lose => "packets lost",
         }
-        (Touched::Worker(name), Blow::Terminate) => {
-            arena.worker(name).terminate();
-            arena.worker(name).exit().await;
-        }
-        (Touched::Server(at), _) => arena.servers()[*at].kill(),
-        (Touched::Worker(name), _) => arena.worker(name).kill(),
-        (Touched::Queue | Touched::WayToQueue(_), _) => arena.cluster.redis().kill(),
-        (Touched::Store | Touched::WayToStore(_), _) => arena.cluster.mariadb().kill(),
-    }
-}
-
-async fn start(arena: &Arena, part: &Touched) {
-    match part {
-        Touched::Server(at) => arena.servers()[*at].supervise().await,
-        Touched::Worker(name) => arena.worker(name).restart(),
-        Touched::Queue | Touched::WayToQueue(_) => arena.cluster.redis().restart().await,
-        Touched::Store | Touched::WayToStore(_) => arena.cluster.mariadb().restart().await,
     }
 }
 
 impl fmt::Display for Strike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let blow = match self.blow {
-            Blow::Kill => "kill -9",
-            Blow::Terminate => "SIGTERM",
-            Blow::Pause => "SIGSTOP",
-            Blow::Flush => "FLUSHALL",
-        };
         let part = match &self.part {
-            Touched::Server(at) => format!("server {at}"),
-            Touched::Worker(name) => format!("worker {name}"),
-            Touched::Queue | Touched::WayToQueue(_) => "Redis".to_owned(),
-            Touched::Store | Touched::WayToStore(_) => "the database".to_owned(),
+            Part::Plain(Touched::Server(at)) => format!("server {at}"),
+            Part::Plain(Touched::Worker(name)) => format!("worker {name}"),
+            Part::Plain(Touched::Queue) => "Redis".to_owned(),
+            Part::Plain(Touched::Store) => "the database".to_owned(),
+            Part::Plain(Touched::WayToQueue(at)) => format!("server {at} to Redis"),
+            Part::Plain(Touched::WayToStore(at)) => format!("server {at} to the database"),
+            Part::Way(name) | Part::Cable(_, name) => format!("worker {name} to the servers"),
         };
-        write!(f, "{:>7.1} s  {blow} {part} for {:.1} s", self.at.as_secs_f64(), self.lasts.as_secs_f64())
+        let (at, lasts) = (self.at.as_secs_f64(), self.lasts.as_secs_f64());
+        write!(f, "{at:>7.1} s  {}: {part}, for {lasts:.1} s", self.blow.words())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn parts() -> Parts {
-        let workers = (1..=50).map(|number| format!("w-{number}")).collect();
-        Parts { servers: 3, workers, services: true }
+        let name = |number: usize| format!("w-{number}");
+        let workers = (1..=50).map(name).collect();
+        let (cabled, linked) = ((1..=2).map(name).collect(), (3..=8).map(name).collect());
+        Parts { servers: 3, workers, cabled, linked, services: true }
     }
+
+    const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
     fn a_seed_replays_and_another_does_not() {
-        let hour = Duration::from_secs(3600);
-        let of = |seed| plan(seed, hour, 10.0, &parts());
+        let of = |seed| plan(seed, HOUR, 10.0, &parts());
         assert_eq!(of(7), of(7));
         assert_ne!(of(7), of(8));
     }
 
     #[test]
     fn a_plan_overlaps_and_keeps_its_bounds() {
-        let plan = plan(7, Duration::from_secs(3600), 12.0, &parts());
-        assert!(plan.len() > 500, "{} strikes in an hour", plan.len());
+        let plan = plan(7, HOUR, 12.0, &parts());
         let at_once = |strike: &Strike| {
             let there = |other: &&Strike| other.at <= strike.at && other.at + other.lasts > strike.at;
             plan.iter().filter(there).collect::<Vec<_>>()
@@ -245,8 +235,30 @@ mod tests {
         let most = plan.iter().map(|strike| at_once(strike).len()).max().unwrap();
         assert!((2..=AT_ONCE).contains(&most), "{most} at once");
         for strike in &plan {
-            let same = at_once(strike).into_iter().filter(|other| other.part == strike.part).count();
+            let struck = |other: &&Strike| other.part.touched() == strike.part.touched();
+            let same = at_once(strike).into_iter().filter(struck).count();
             assert!(same <= 1, "{strike} strikes what is struck");
         }
+    }
+
+    #[test]
+    fn a_plan_has_as_many_strikes_as_are_asked_for() {
+        for seed in 0..50 {
+            for minutes in [3, 60] {
+                let strikes = plan(seed, 60 * Duration::from_secs(minutes), 12.0, &parts()).len();
+                let a_minute = strikes as f64 / minutes as f64;
+                assert!((10.0..14.0).contains(&a_minute), "{a_minute} a minute from seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_blow_falls_on_everything_that_it_can_fall_on() {
+        let plan = plan(7, 4 * HOUR, 12.0, &parts());
+        let kinds: HashSet<_> = plan
+            .iter()
+            .map(|strike| (strike.blow.words(), std::mem::discriminant(&strike.part.touched())))
+            .collect();
+        assert_eq!(kinds.len(), 3 + 3 + 4 + 2 + 3 + 4 + 4 + 4, "{kinds:?}");
     }
 }
