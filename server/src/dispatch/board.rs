@@ -95,6 +95,11 @@ impl Board {
         self.places.again(worker);
     }
 
+    /// What of these, that the worker says have ended, the queue was told that the worker holds.
+    pub fn untell(&mut self, worker: &Name, session: SessionId, ended: &[Lease]) -> Vec<Lease> {
+        self.get(worker, session).map_or_else(Vec::new, |live| live.untell(ended))
+    }
+
     /// There may be work in this place.
     pub fn ready(&mut self, place: Place) {
         let live = &self.live;

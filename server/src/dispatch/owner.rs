@@ -202,6 +202,10 @@ impl Owner {
             }
             Event::Said { worker, session, message } => {
                 self.state.accepted.extend(self.state.board.said(&worker, session, &message));
+                if let FromWorker::Credit { ended, .. } = &message {
+                    let gone = self.state.board.untell(&worker, session, ended);
+                    self.gone(&worker, gone);
+                }
                 if let FromWorker::Heartbeat(sequence) = message {
                     self.send(&worker, session, ToWorker::HeartbeatAck(sequence));
                 }
@@ -241,7 +245,7 @@ impl Owner {
     /// Opens a session again that the queue no longer knows, with all that it holds.
     fn reopen(&mut self, worker: &Name, id: SessionId) {
         let Some(live) = self.state.board.get(worker, id) else { return };
-        let (session, holding) = (live.session.clone(), live.holding());
+        let (session, holding) = (live.session.clone(), live.tell());
         let held = pairs(&holding);
         let (queue, panics) = self.asking();
         self.state.jobs.push(Box::pin(async move {

@@ -1,6 +1,6 @@
 //! One session on the board: what its worker holds and how much more it may be given.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,6 +25,8 @@ pub(in crate::dispatch) struct Live {
     /// A claim for it is under way.
     claiming: bool,
     held: HashMap<RunId, Held>,
+    /// What the queue was told that the worker holds, when the session was opened or opened again. It may have heard of the end before.
+    told: HashSet<(RunId, Fence)>,
 }
 
 struct Held {
@@ -46,13 +48,25 @@ impl Live {
     ) -> Self {
         // Of two attempts of a run the later is held: they are put in by their fences.
         holding.sort_unstable_by_key(|lease| lease.fence);
+        let told = holding.iter().map(|lease| (lease.run, lease.fence)).collect();
         let held = holding.into_iter().map(|lease| {
             let Lease { run, fence, attempt, durability, worker: _ } = lease;
             (run, Held { fence, attempt, durability, unaccepted_since: None })
         });
         let held = held.collect();
         let credit = credit.min(MOST_CREDIT);
-        Self { session, labels, draining, since: now, leaving: false, credit, sent: 0, claiming: false, held }
+        Self {
+            session,
+            labels,
+            draining,
+            since: now,
+            leaving: false,
+            credit,
+            sent: 0,
+            claiming: false,
+            held,
+            told,
+        }
     }
 
     /// How many assignments it may be sent now.
@@ -91,6 +105,18 @@ impl Live {
             Some(held) if held.fence == lease.fence => held.unaccepted_since.take().is_some(),
             _ => false,
         }
+    }
+
+    /// All that it holds, which the queue is told now.
+    pub fn tell(&mut self) -> Vec<Lease> {
+        let holding = self.holding();
+        self.told.extend(holding.iter().map(|lease| (lease.run, lease.fence)));
+        holding
+    }
+
+    /// What of these, that the worker does not hold any more, the queue was told that it does.
+    pub fn untell(&mut self, ended: &[Lease]) -> Vec<Lease> {
+        ended.iter().filter(|lease| self.told.remove(&(lease.run, lease.fence))).cloned().collect()
     }
 
     /// The worker may have been sent `total` by now, and no longer holds what has ended. Credit never falls.

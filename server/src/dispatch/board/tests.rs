@@ -292,3 +292,17 @@ fn a_selector_that_is_no_longer_used_is_forgotten() {
     game.board.said(&name("web-1"), session, &FromWorker::Credit { total: 2, ended: Vec::new() });
     assert!(game.board.claims().is_empty());
 }
+
+#[test]
+fn of_what_ended_only_that_is_asked_after_of_which_the_queue_was_told_that_it_is_held() {
+    let mut game = Game::new();
+    let session = game.connect("web-1", "role=web", 2);
+    game.board.ready(any("role=web"));
+    assert_eq!(game.serve(&any("role=web"), &mut 1)["web-1"], 1);
+    let worker = name("web-1");
+    let held = game.board.get(&worker, session).unwrap().holding();
+    assert_eq!(game.board.untell(&worker, session, &held), [], "the queue gave it and was told nothing");
+    assert_eq!(game.board.get(&worker, session).unwrap().tell(), held);
+    assert_eq!(game.board.untell(&worker, session, &held), held);
+    assert_eq!(game.board.untell(&worker, session, &held), [], "once");
+}

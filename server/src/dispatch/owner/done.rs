@@ -74,6 +74,7 @@ impl Owner {
                 Ok(found) => {
                     self.state.board.reopened(&session.worker);
                     self.compared(&session.worker, session.id, &holding, found);
+                    self.ended_meanwhile(&session.worker, session.id, holding);
                 }
                 Err(error) => self.unrenewed("open a session again", &error),
             },
@@ -162,6 +163,24 @@ impl Owner {
         for record in found.adopted.into_iter().filter(|record| record.cancelled) {
             self.cancel(worker, &record);
         }
+    }
+
+    /// What has ended while the queue was told that the worker holds it.
+    fn ended_meanwhile(&mut self, worker: &Name, session: SessionId, told: Vec<Lease>) {
+        let Some(live) = self.state.board.get(worker, session) else { return };
+        let (_, gone) = told.into_iter().partition(|lease| live.lease(lease.run).as_ref() == Some(lease));
+        self.gone(worker, gone);
+    }
+
+    /// The queue may have taken the worker's word for what it settled just before, or got it back from the store: it would stay with the
+    /// worker, which does not have it, as long as the session lasts.
+    pub(super) fn gone(&mut self, worker: &Name, leases: Vec<Lease>) {
+        let gone = leases.into_iter().map(|lease| Finding::Unaccepted {
+            worker: worker.clone(),
+            run: lease.run,
+            fence: lease.fence,
+        });
+        self.state.found.extend(gone);
     }
 
     fn cancel(&mut self, worker: &Name, record: &Record) {
