@@ -51,10 +51,12 @@ async fn main() -> ExitCode {
     };
     let outcome = chaos.run(|strike| println!("{strike}")).await;
     let (strikes, quiet) = (outcome.strikes, outcome.evidence.quiet.waited);
+    let stories = outcome.stories();
     let finding = outcome.finding();
     for complaint in finding.complaints() {
         println!("{complaint}");
     }
+    stories.iter().for_each(|story| print!("{story}"));
     let verdict = &finding.verdict;
     println!(
         "seed {seed}: {strikes} faults; {} runs accepted, {} refused, {} unknown, {} firings; {} executions, {} of them again; \

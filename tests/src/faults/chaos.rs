@@ -1,11 +1,12 @@
 //! Load and a nemesis, for as long as wanted, and a judgement of what came of it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
 use super::arena::{ALL, Arena};
-use super::checker::Verdict;
+use super::checker::{Invariant, Verdict};
 use super::deed::Deed;
 use super::evidence::Evidence;
 use super::finding::Finding;
@@ -15,6 +16,7 @@ use super::moment::Moment;
 use super::nemesis::{self, Parts, Strike};
 use super::network::Namespace;
 use super::outage;
+use super::story;
 use super::strike::Ground;
 use super::workload::Shape;
 use crate::support::{Backend, Link};
@@ -179,6 +181,19 @@ impl Outcome {
     pub fn outage(&self) -> f64 {
         let servers = if self.chaos.backend == Backend::Embedded { 1 } else { self.chaos.servers };
         outage::share(&self.evidence.faults, servers, self.loaded.0, self.loaded.1)
+    }
+
+    /// Of the first few runs of each invariant that was violated.
+    pub fn stories(&self) -> Vec<String> {
+        const TOLD: usize = 4;
+        let violations: BTreeSet<_> =
+            self.verdict.violations.iter().map(|violation| (violation.invariant, violation.run)).collect();
+        let runs = |of: &[(Invariant, u128)]| -> Vec<u128> {
+            of.iter().map(|(_, run)| *run).filter(|run| *run != 0).take(TOLD).collect()
+        };
+        let violations: Vec<_> = violations.into_iter().collect();
+        let each = violations.chunk_by(|one, other| one.0 == other.0).flat_map(runs);
+        each.collect::<BTreeSet<_>>().into_iter().map(|run| story::of(&self.evidence, run)).collect()
     }
 
     /// All that is demanded.

@@ -46,6 +46,7 @@ pub mod evidence;
 pub mod chaos;
 pub mod nemesis;
 pub mod outage;
+pub mod story;
 pub mod strike;
 
 pub mod finding;
