@@ -44,6 +44,16 @@ contract! {
         assert!(!bench.accept(&delivery).await, "after the next claim it does not");
     }
 
+    async fn an_acceptance_that_comes_after_the_end_does_not_count(bench) {
+        let session = bench.connect("web-1").await;
+        let delivery = bench.deliver(&session).await;
+        let counters = Counters { failed: 1, ..Counters::default() };
+        let step = Step::Again { delay: Duration::ZERO, counters };
+        assert_eq!(bench.settle(delivery.run, Some(delivery.fence), step).await, Settled::Settled);
+        assert!(!bench.accept(&delivery).await, "it has failed, and its worker has it no longer");
+        assert_eq!(bench.take(&session, 1).await, [delivery.run]);
+    }
+
     async fn an_earlier_fence_changes_nothing(bench) {
         let session = bench.connect("web-1").await;
         let old = bench.start(&session).await;

@@ -114,6 +114,12 @@ impl State {
             false if delay.is_zero() => self.go(run, Stage::Ready),
             false => self.go(run, Stage::Due(now + delay)),
         }
+        // Its worker has told of its end, or is lost with it: that it took charge of it may still be on its way here, and is of no account then.
+        if counters.unaccepted == 0
+            && let Some(open) = self.runs.get_mut(&run)
+        {
+            open.holder = None;
+        }
         true
     }
 }

@@ -20,6 +20,8 @@ local function again(run, delay, behind)
   if not IN_FLIGHT[run.phase] and not (waits and run.counters ~= behind) then return false end
   unindex(run)
   run.counters = behind
+  -- Its worker has told of its end, or is lost with it: that it took charge of it may still be on its way here, and is of no account then.
+  if behind:match(',0$') then run.holder = '-' end
   if has(run, 'c') then enter(run, 'c', now)
   elseif delay == 0 then enter(run, 'R')
   else enter(run, 'D', now + delay) end

@@ -96,6 +96,9 @@ impl Shard {
                         false if delay.is_zero() => Stage::Ready,
                         false => Stage::Due(now.after(*delay)),
                     };
+                    if counters.unaccepted == 0 {
+                        open.holder = None;
+                    }
                     self.put(run, stage);
                 }
             },
