@@ -4,8 +4,8 @@ use super::super::evidence::Evidence;
 use super::super::history::Outcome;
 use super::violation::{Invariant, Violation};
 use super::{
-    acknowledged, bounds, durable, executions, fences, firings, lost, overlap, place, quiet, stale, told, twice,
-    waiting,
+    acknowledged, bounds, durable, executions, fences, firings, lost, overlap, place, quiet, stale, told,
+    twice, waiting,
 };
 
 /// What the checker says of an installation.

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::support::Backend;
 
+/// A fault that is being tried.
+pub type Trial = Pin<Box<dyn Future<Output = Finding>>>;
+
 /// A fault with a name.
 #[derive(Clone, Copy, Debug)]
 pub struct Named {
@@ -18,7 +21,7 @@ pub struct Named {
     /// Where it exists.
     pub backends: &'static [Backend],
     /// Tries it. What it leaves to chance comes from the seed alone.
-    pub run: fn(Backend, u64) -> Pin<Box<dyn Future<Output = Finding>>>,
+    pub run: fn(Backend, u64) -> Trial,
 }
 
 const BOTH: &[Backend] = &[Backend::MariaDbRedis, Backend::Embedded];
