@@ -1,11 +1,15 @@
 //! Workers that die, hang, come back, are doubled or drained.
 
-use marabunta_proto::v1::{Outcome, Reason, Run, RunState};
+use marabunta_proto::v1::submit_request::What;
+use marabunta_proto::v1::{Outcome, Policy, Reason, Run, RunState, SubmitRequest};
+use marabunta_tests::faults::testimony::Testimony;
+use marabunta_tests::faults::witness::HANDLER;
 use marabunta_tests::scenarios;
+use marabunta_tests::support::scratch::Scratch;
 use marabunta_tests::support::worker::{Worker, WorkerOptions};
 use marabunta_tests::support::{Cluster, Journal, eventually};
 
-use crate::steps::{all_attempts, done_at_once, ended, look, run, submit, until};
+use crate::steps::{all_attempts, done_at_once, ended, look, run, runs, submit, until};
 
 scenarios! {
     async fn a_run_for_any_worker_goes_elsewhere_when_its_host_dies(backend: Backend) {
@@ -65,6 +69,26 @@ scenarios! {
             tells_of_the_loss(&run, "web-1", "its worker came back without it");
             assert_eq!(journal.starts(id), 2);
         }
+    }
+
+    async fn a_run_that_kills_its_worker_as_soon_as_it_starts_is_counted_as_lost(backend: Backend) {
+        let testimony = Scratch::new("testimony");
+        let cluster = Cluster::on(backend).workers([WorkerOptions::witness("web-1", testimony.path())]).start().await;
+        let request = SubmitRequest {
+            target: "web-1".to_owned(),
+            what: Some(What::Handler(HANDLER.to_owned())),
+            payload: r#"{"die":1000}"#.to_owned(),
+            policy: Some(Policy { max_lost: Some(0), ..Policy::default() }),
+            ..SubmitRequest::default()
+        };
+        let answer = runs(&cluster.url()).submit(request).await.unwrap().into_inner();
+        let id = &answer.runs[0].id;
+        assert_eq!(cluster.worker("web-1").exit().await, 128 + 9);
+        cluster.worker("web-1").restart();
+        let run = ended(&cluster, id).await;
+        assert_eq!((run.state(), run.reason(), run.lost), (RunState::Error, Reason::Lost, 1), "{run:?}");
+        let executions = Testimony::read(testimony.path()).unwrap().executions;
+        assert_eq!(executions.len(), 1, "{executions:?}");
     }
 
     async fn a_run_that_may_be_started_only_once_ends_with_its_host(backend: Backend) {

@@ -167,9 +167,17 @@ impl Daemon {
             }
             Event::Welcome => self.link.welcomed(id),
             Event::Assign(assignments) => {
-                for assignment in assignments {
-                    self.assigned(id, assignment).await;
+                let actions: Vec<Action> =
+                    assignments.into_iter().flat_map(|assignment| self.assigned(id, assignment)).collect();
+                let (starts, rest): (Vec<_>, Vec<_>) =
+                    actions.into_iter().partition(|action| matches!(action, Action::Start(..)));
+                self.act(rest).await;
+                // What is started may end this process at once: then it must have been accepted, or it costs its run nothing and is
+                // started again and again.
+                if let Some(session) = self.link.speaking() {
+                    session.speak();
                 }
+                self.act(starts).await;
             }
             Event::Cancel(leases) => {
                 for lease in leases {
@@ -197,24 +205,23 @@ impl Daemon {
         None
     }
 
-    async fn assigned(&mut self, id: SessionId, assignment: v1::Assignment) {
+    fn assigned(&mut self, id: SessionId, assignment: v1::Assignment) -> Vec<Action> {
         if !self.link.counts(id) {
             self.link.missed(id);
-            return tracing::debug!(run = assignment.run, "not taken: a newer session is being opened");
+            tracing::debug!(run = assignment.run, "not taken: a newer session is being opened");
+            return Vec::new();
         }
-        let Some(session) = self.link.speaking() else { return };
+        let Some(session) = self.link.speaking() else { return Vec::new() };
         if !session.outbox.receive() {
-            return tracing::warn!(
-                run = assignment.run,
-                "not taken: the server sent more than it has credit for"
-            );
+            tracing::warn!(run = assignment.run, "not taken: the server sent more than it has credit for");
+            return Vec::new();
         }
         match wire::assignment(assignment) {
-            Ok(assignment) => {
-                let actions = self.attempts.assign(assignment);
-                self.act(actions).await;
+            Ok(assignment) => self.attempts.assign(assignment),
+            Err(error) => {
+                tracing::error!(%error, "failed to take an assignment");
+                Vec::new()
             }
-            Err(error) => tracing::error!(%error, "failed to take an assignment"),
         }
     }
 

@@ -90,6 +90,15 @@ impl Session {
         Self { id, outbox: Outbox::new(0), connection, greeted: false, sender, _task: task }
     }
 
+    /// Tells what comes first, if the stream takes it now.
+    pub fn speak(&mut self) {
+        if let Ok(permit) = self.sender.try_reserve()
+            && let Some(message) = self.outbox.next()
+        {
+            permit.send(message);
+        }
+    }
+
     /// Waits until the stream takes one more message.
     pub fn ready(&self) -> impl Future<Output = Option<mpsc::OwnedPermit<WorkerMessage>>> + use<> {
         let reserved = self.sender.clone().reserve_owned();
