@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::super::arena::Arena;
 use super::super::deed::Deed;
 use super::super::finding::Finding;
-use super::super::history::Touched;
+use super::super::history::{Submission, Touched};
 use super::super::records::still_open;
 use super::super::testimony::Word;
 use crate::support::Backend;
@@ -31,33 +31,14 @@ pub async fn killing(backend: Backend) -> Finding {
     let mut once = arena.shape("d-1", true, &daemon);
     once.max_lost = Some(0);
     shapes.push(once);
-    let poison = arena.burst(&shapes, shapes.len()).await;
-    let store = arena.cluster.store();
-    let ended = eventually_within(Duration::from_secs(180), "the poison is out", async || {
-        let open = still_open(&store).await?;
-        anyhow::ensure!(!poison.iter().any(|one| open.contains(&one.run)), "it is open");
-        Ok(())
-    });
-    let revive = async {
-        loop {
-            for name in arena.names.iter().filter(|name| arena.worker(name).has_exited()) {
-                // What a daemon runs beside it lives on.
-                let touched = [Touched::Worker(name.clone())];
-                let fault = if name.starts_with("d-") {
-                    arena.history.sever("killed by a task", touched)
-                } else {
-                    arena.history.end("killed by a task", touched)
-                };
-                // It may be killed again before anybody sees it online.
-                arena.worker(name).restart();
-                arena.history.heal(fault);
-            }
-            sleep(Duration::from_millis(100)).await;
+    let mut poison = Vec::new();
+    for shape in &shapes {
+        // One at a time: of two on one worker each would be lost by the other's doing, before it began.
+        poison.extend(arena.burst(std::slice::from_ref(shape), 1).await);
+        tokio::select! {
+            () = out(&arena, &poison) => {}
+            () = revive(&arena) => {}
         }
-    };
-    tokio::select! {
-        () = ended => {}
-        () = revive => {}
     }
     let last = arena.history.faults().iter().map(|fault| fault.healed).max();
     sleep(Duration::from_secs(3)).await;
@@ -97,4 +78,34 @@ pub async fn killing(backend: Backend) -> Finding {
     finding
         .recovered("both that it killed work again", well, 10)
         .seen(format!("{} starts of poison, at most {longest:.1?} apart", waits.len() + poison.len()))
+}
+
+/// Waits until all of it has ended.
+async fn out(arena: &Arena, poison: &[Submission]) {
+    let store = arena.cluster.store();
+    eventually_within(Duration::from_secs(180), "the poison is out", async || {
+        let open = still_open(&store).await?;
+        anyhow::ensure!(!poison.iter().any(|one| open.contains(&one.run)), "it is open");
+        Ok(())
+    })
+    .await;
+}
+
+/// Starts again whoever has ended, for ever.
+async fn revive(arena: &Arena) {
+    loop {
+        for name in arena.names.iter().filter(|name| arena.worker(name).has_exited()) {
+            // What a daemon runs beside it lives on.
+            let touched = [Touched::Worker(name.clone())];
+            let fault = if name.starts_with("d-") {
+                arena.history.sever("killed by a task", touched)
+            } else {
+                arena.history.end("killed by a task", touched)
+            };
+            // It may be killed again before anybody sees it online.
+            arena.worker(name).restart();
+            arena.history.heal(fault);
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
 }
