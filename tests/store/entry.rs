@@ -131,6 +131,18 @@ pub async fn open_runs_are_listed_to_rebuild_a_queue(f: &Fixture) {
     assert_eq!(unsettled.iter().map(|open| open.run.id).collect::<Vec<_>>(), [runs[3].id]);
 }
 
+pub async fn the_key_of_a_run_that_is_taken_back_is_good_for_another(f: &Fixture) {
+    let (refused, other, later) = (f.run().await, f.run().await, f.run().await);
+    let both = vec![keyed(&refused, "refused", 1), keyed(&other, "other", 1)];
+    f.store.insert_runs(both).await.unwrap();
+    // It says another's key, which stays with that.
+    f.store.take_back(vec![keyed(&refused, "refused", 1), keyed(&refused, "other", 1)]).await.unwrap();
+    assert_eq!((f.state(&refused).await, f.state(&other).await), (None, Some(State::Queued)));
+    let again = vec![keyed(&later, "refused", 1), keyed(&later, "other", 1)];
+    let repeated = Inserted::Repeated { run: other.id, same: true };
+    assert_eq!(f.store.insert_runs(again).await.unwrap(), [Inserted::New, repeated]);
+}
+
 pub async fn only_what_never_started_is_withdrawn(f: &Fixture) {
     let (waiting, running) = (f.run().await, f.started(1).await);
     f.store.insert_runs(vec![new(&waiting)]).await.unwrap();

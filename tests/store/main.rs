@@ -40,6 +40,7 @@ macro_rules! sentences {
                 a_run_that_has_ended_is_not_accepted_again,
                 what_starts_is_marked_and_an_older_fence_changes_nothing,
                 open_runs_are_listed_to_rebuild_a_queue,
+                the_key_of_a_run_that_is_taken_back_is_good_for_another,
                 only_what_never_started_is_withdrawn;
             ends: an_attempt_that_succeeds_takes_its_run_to_the_history,
                 an_attempt_that_fails_leaves_its_run_waiting,

@@ -159,6 +159,21 @@ async fn insert_keys(
     .await
 }
 
+/// Forgets the keys of these runs, unless others have them by now.
+pub(super) async fn free_keys(connection: &mut AnyConnection, runs: &[NewRun]) -> Result<(), sqlx::Error> {
+    let keyed: Vec<_> =
+        runs.iter().filter_map(|new| Some((hash(new.key.as_ref()?), id(new.run.id)))).collect();
+    for chunk in keyed.chunks(LIST) {
+        let (hashes, ids): (Vec<_>, Vec<_>) = chunk.iter().cloned().unzip();
+        let mut delete = Statement::new(
+            "DELETE /*! idempotency */ FROM idempotency /*! FORCE INDEX (PRIMARY) */ WHERE hash IN ",
+        );
+        delete.list(&hashes).push(" AND run IN ").list(&ids);
+        delete.execute(connection).await?;
+    }
+    Ok(())
+}
+
 fn hash(key: &Key) -> Vec<u8> {
     Sha256::digest(key.text.as_bytes()).to_vec()
 }

@@ -161,6 +161,27 @@ impl Store {
         Ok(())
     }
 
+    /// Removes runs that the queue refused, without a trace, and frees their keys: who asks again with the same key is to be accepted then, not told of
+    /// a run that is none.
+    pub async fn take_back(&self, refused: Vec<NewRun>) -> Result<(), StoreError> {
+        let mut retry = Retry::default();
+        loop {
+            match self.try_take_back(&refused).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => retry.after(failure).await?,
+            }
+        }
+    }
+
+    async fn try_take_back(&self, refused: &[NewRun]) -> Result<(), Failure> {
+        let mut transaction = self.begin().await?;
+        let runs: Vec<RunId> = refused.iter().map(|new| new.run.id).collect();
+        withdraw(&mut transaction, &runs).await?;
+        entry::free_keys(&mut transaction, refused).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
     /// All open runs by id, from `after` on, at most `limit`: to rebuild a queue.
     pub async fn open_runs(&self, after: Option<RunId>, limit: u32) -> Result<Vec<OpenRun>, StoreError> {
         let mut connection = self.reader().await?;

@@ -130,7 +130,7 @@ impl Sink {
                 Admission::Repeated { run, same } => repeated(run, same, &one),
                 Admission::Full => {
                     if durable {
-                        full.push(one.run.id);
+                        full.push(self.row(&one));
                     }
                     Err(SubmitError::Full(one.run.place.to_string()))
                 }
@@ -155,7 +155,7 @@ impl Sink {
             answers[index] = Some(match error {
                 QueueError::Full(_) => {
                     if durable {
-                        full.push(one.run.id);
+                        full.push(self.row(&one));
                     }
                     Err(SubmitError::Exhausted(error.to_string()))
                 }
@@ -169,9 +169,9 @@ impl Sink {
         self.take_back(full).await;
     }
 
-    async fn take_back(&self, runs: Vec<RunId>) {
+    async fn take_back(&self, runs: Vec<NewRun>) {
         if !runs.is_empty()
-            && let Err(error) = self.store.withdraw(runs).await
+            && let Err(error) = self.store.take_back(runs).await
         {
             warn!(%error, "failed to take back refused runs: they will be queued after all");
         }
