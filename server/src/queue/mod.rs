@@ -18,6 +18,7 @@ mod shard;
 pub mod embedded;
 pub mod redis;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -73,6 +74,11 @@ pub trait Queue: Send + Sync + 'static {
     /// What was kept by [`Step::Remove`] of runs that ended lately; `None` when nothing is.
     async fn results(&self, runs: Vec<RunId>) -> Result<Vec<Option<Bytes>>, QueueError>;
 
+    /// The runs that were made in this time, in ms since 1970, and of whose end something is kept. A queue that keeps nothing has none.
+    async fn kept(&self, _made: Range<u64>) -> Result<Vec<RunId>, QueueError> {
+        Ok(Vec::new())
+    }
+
     /// Asks for runs to be cancelled. One that waits becomes an [`Ending`]; one in flight is marked, and [`Hint::Cancel`] goes to the server
     /// of its session.
     async fn cancel(&self, runs: Vec<RunId>) -> Result<Vec<Cancelled>, QueueError>;
@@ -101,6 +107,11 @@ pub trait Queue: Send + Sync + 'static {
     /// Sessions past their deadline, each with all that is in flight for its worker. Offered again after 10 s unless settled. After a pause in which
     /// nobody called this for 15 s, or a jump of the clock, every session has [`Session::LIFE`] from now first.
     async fn reap(&self) -> Result<Vec<Silent>, QueueError>;
+
+    /// Says that this server lives, and answers which others have not said so for `life`, each to one server only. A queue of one server has none.
+    async fn beat(&self, _life: Duration) -> Result<Vec<String>, QueueError> {
+        Ok(Vec::new())
+    }
 
     /// The sessions of these workers; `None` for one that is not connected.
     async fn sessions(&self, workers: Vec<Name>) -> Result<Vec<Option<Session>>, QueueError>;

@@ -12,6 +12,8 @@ use marabunta_proto::v1::{CreateTaskRequest, PauseTaskRequest, TaskSpec, task_sp
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use prost_types::Timestamp;
+use tokio::time::sleep;
+use tonic::Code;
 
 use super::checker::Verdict;
 use super::clock::FakeClock;
@@ -109,6 +111,14 @@ impl Arena {
         let submissions = self.door.burst(base, shapes, count).await;
         self.evidence.submissions.extend(&submissions);
         submissions
+    }
+
+    /// Asks for so many runs of one worker or `any(..)`, once each, and gives the codes of those that were not accepted.
+    pub async fn ask(&mut self, shape: &Shape, count: usize) -> Vec<Code> {
+        let base = self.add(std::slice::from_ref(shape));
+        let asked = self.door.ask(base, shape, count).await;
+        self.evidence.submissions.extend(asked.iter().map(|(submission, _)| *submission));
+        asked.into_iter().filter_map(|(_, answer)| Some(answer.err()?.code())).collect()
     }
 
     /// Takes the submissions of a load that is stopped.
@@ -231,13 +241,26 @@ impl Arena {
         self.evidence.gathered = Moment::now();
         self.evidence.sightings = self.watch.stop().await;
         self.evidence.faults = self.history.faults();
-        self.evidence.records = Records::read(&self.cluster.store()).await.expect("the store answers");
+        self.evidence.records = self.records().await;
         self.evidence.testimony = self.testimony();
         let logs: Vec<String> = self.servers().iter().map(Server::log).collect();
         self.evidence.sessions = Sessions::read(&logs);
         self.evidence.counted = Counted::of(&self.cluster, &logs).await;
         let verdict = Verdict::of(&self.evidence);
         (self.evidence, verdict)
+    }
+
+    /// What stands in the tables. The history of fast runs is written behind them, by another server when theirs has died: that is waited for.
+    async fn records(&self) -> Records {
+        let end = Moment::now().plus(PATIENCE);
+        loop {
+            let records = Records::read(&self.cluster.store()).await.expect("the store answers");
+            let all = self.evidence.accepted().all(|(one, _)| records.of(one.run).is_some());
+            if all || Moment::now() > end {
+                return records;
+            }
+            sleep(Duration::from_secs(3)).await;
+        }
     }
 
     fn add(&mut self, shapes: &[Shape]) -> u16 {
@@ -265,6 +288,16 @@ impl Plan {
         let worker = WorkerOptions::witness(&name, self.testimony.path()).label(ALL).slots(self.slots);
         self.options = self.options.workers([with(worker)]);
         self.name(name)
+    }
+
+    /// One more real daemon, with something of its own.
+    pub fn daemon_with(mut self, name: &str, with: impl FnOnce(WorkerOptions) -> WorkerOptions) -> Self {
+        let witness = program::built("witness");
+        let toml = witness::daemon(HANDLER, &witness, name, self.testimony.path());
+        let worker = WorkerOptions::configured(name, &toml).label(ALL).slots(self.slots);
+        self.options = self.options.workers([with(worker)]);
+        self.names.push(name.to_owned());
+        self
     }
 
     /// Real daemons `d-1`, `d-2` ..

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use marabunta_proto::v1::runs_client::RunsClient;
 use marabunta_proto::v1::{
     CancelRunRequest, Durability, Policy, SubmitRequest, SubmitResponse, submit_request::What,
@@ -112,6 +113,24 @@ impl Door {
         submissions
     }
 
+    /// Asks for `count` runs of a shape, once each, and gives what was answered beside what the history is to know of it.
+    pub async fn ask(&self, at: u16, shape: &Shape, count: usize) -> Vec<(Submission, Result<(), Status>)> {
+        let asking = (0..count).map(async |_| {
+            let op = self.next.fetch_add(1, Ordering::Relaxed);
+            let (asked, request) = (Moment::now(), shape.request(op, &self.nonce));
+            let answer = timeout(DEADLINE, self.channel(op as usize).submit(request)).await;
+            let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
+            let (outcome, run) = match &answer {
+                Ok(answer) => (Outcome::Ok, runs(answer.get_ref())[0]),
+                Err(status) if is_refusal(status) => (Outcome::Fail, 0),
+                Err(_) => (Outcome::Unknown, 0),
+            };
+            let answered = Moment::now();
+            (Submission { run, asked, answered, op, shape: at, tries: 1, outcome }, answer.map(drop))
+        });
+        join_all(asking).await
+    }
+
     fn channel(&self, turn: usize) -> RunsClient<Channel> {
         RunsClient::new(self.servers[turn % self.servers.len()].clone())
     }
@@ -138,7 +157,7 @@ impl Door {
             let answer = timeout(DEADLINE, client.submit(request.clone())).await;
             match answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))) {
                 Ok(answer) => {
-                    let runs = runs(answer.into_inner());
+                    let runs = runs(answer.get_ref());
                     let answered = runs.iter().map(|run| submission(tries, Outcome::Ok, *run)).collect();
                     if let Some(after) = shape.cancel {
                         sleep(after).await;
@@ -236,7 +255,7 @@ fn joined(answered: Result<Vec<Submission>, tokio::task::JoinError>) -> Vec<Subm
     answered.expect("an operation does not panic")
 }
 
-fn runs(answer: SubmitResponse) -> Vec<u128> {
+fn runs(answer: &SubmitResponse) -> Vec<u128> {
     let id = |id: &str| id.parse::<Uuid>().expect("a run has a UUID").as_u128();
     answer.runs.iter().map(|run| id(&run.id)).collect()
 }

@@ -1,5 +1,6 @@
 //! Runs that are looked at, cancelled, withdrawn, followed; and what the passing of time does to them.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use redis::Script;
 
 use super::BATCH;
 use super::enter::millis;
-use super::keys::{parse_place, place_text};
+use super::keys::{Keys, parse_place, place_text};
 use super::link::{Request, garbled};
 use super::queue::RedisQueue;
 use super::record::{Raw, read, read_record};
@@ -35,6 +36,19 @@ impl RedisQueue {
             Ok(results.into_iter().map(|result| result.map(Bytes::from)).collect())
         };
         self.scatter(runs, |run| run.shard(), request, read).await
+    }
+
+    pub(super) async fn kept_of(&self, made: Range<u64>) -> Result<Vec<RunId>, QueueError> {
+        let request = |shard| {
+            let mut look = redis::pipe();
+            for bucket in Keys::bucket(made.start)..=Keys::bucket(made.end) {
+                look.hkeys(self.keys.results_in(shard, bucket));
+            }
+            Request::Commands(look)
+        };
+        let parts: Vec<Vec<Vec<String>>> = self.each(request).await?;
+        let runs = parts.into_iter().flatten().flatten();
+        runs.map(|run| run.parse().map_err(|_| garbled("run"))).collect()
     }
 
     pub(super) async fn cancel_all(&self, runs: Vec<RunId>) -> Result<Vec<Cancelled>, QueueError> {

@@ -1,5 +1,6 @@
 //! The contract, and which file keeps which part of it.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -108,6 +109,14 @@ impl Queue for RedisQueue {
 
     async fn results(&self, runs: Vec<RunId>) -> Result<Vec<Option<Bytes>>, QueueError> {
         self.results_of(runs).await
+    }
+
+    async fn beat(&self, life: Duration) -> Result<Vec<String>, QueueError> {
+        self.beat_of(life).await
+    }
+
+    async fn kept(&self, made: Range<u64>) -> Result<Vec<RunId>, QueueError> {
+        self.kept_of(made).await
     }
 
     async fn cancel(&self, runs: Vec<RunId>) -> Result<Vec<Cancelled>, QueueError> {

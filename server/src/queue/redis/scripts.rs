@@ -39,6 +39,7 @@ scripts! {
     close: GIVES_OUT,
     doubt: GIVES_OUT,
     reap: GIVES_OUT,
+    beat: GIVES_OUT,
     follow: GIVES_OUT,
     raise: GIVES_OUT,
     look: READS,

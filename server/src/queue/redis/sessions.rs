@@ -106,6 +106,13 @@ impl RedisQueue {
         Ok(())
     }
 
+    pub(super) async fn beat_of(&self, life: Duration) -> Result<Vec<String>, QueueError> {
+        let mut call = self.call(&self.scripts.beat, 0);
+        call.arg(millis(life)).arg(&self.server);
+        call.key(self.keys.named(0, "servers"));
+        self.link.run(&Request::Script(call)).await
+    }
+
     pub(super) async fn reap_sessions(&self) -> Result<Vec<Silent>, QueueError> {
         let limits = &self.limits;
         let parts: Vec<Vec<RawSilent>> = self
