@@ -8,7 +8,9 @@ use anyhow::ensure;
 use marabunta_server::dispatch::{FromWorker, Hello, Options, Owner};
 use marabunta_server::metrics::Metrics;
 use marabunta_server::queue::redis::{RedisOptions, RedisQueue};
-use marabunta_server::queue::{Admission, Hint, Limits, Phase, Queue as _, QueueError, Settled};
+use marabunta_server::queue::{
+    Admission, Hint, Limits, Phase, Queue as _, QueueError, Settled, Settlement, Step,
+};
 use marabunta_server::run::{Fence, RunId};
 use marabunta_tests::support::eventually;
 use marabunta_tests::support::redis::Redis;
@@ -58,6 +60,38 @@ async fn servers_that_claim_at_once_never_get_the_same_run() {
     let (first, second) = tokio::join!(drain(&queues[0], &one), drain(&queues[1], &two));
     assert_eq!(first.len() + second.len(), 200);
     assert_eq!(first.into_iter().chain(second).collect::<HashSet<_>>().len(), 200);
+}
+
+#[tokio::test]
+async fn of_a_server_that_is_silent_one_other_is_told() {
+    let prefix = Redis::shared().await.prefix();
+    let connect = async |server: &str| RedisQueue::connect(Bench::options(&prefix, 1, server)).await.unwrap();
+    let (first, second) = (connect("server-1").await, connect("server-2").await);
+    assert!(first.beat(ms(60_000)).await.unwrap().is_empty());
+    assert!(second.beat(ms(60_000)).await.unwrap().is_empty(), "both live");
+    let told = eventually("it has been silent", async || {
+        let gone = second.beat(ms(20)).await?;
+        ensure!(!gone.is_empty(), "nobody is gone");
+        Ok(gone)
+    })
+    .await;
+    assert_eq!(told, ["server-1"]);
+    assert!(second.beat(ms(0)).await.unwrap().iter().all(|gone| gone == "server-2"), "it was told");
+}
+
+#[tokio::test]
+async fn runs_whose_result_is_kept_are_found_by_when_they_were_made() {
+    let bench = Bench::redis_with(3, Limits::default()).await;
+    let session = bench.connect("web-1").await;
+    let (kept, dropped) = (bench.start(&session).await, bench.start(&session).await);
+    for (delivery, result) in [(&kept, Some("how it ended".into())), (&dropped, None)] {
+        let step = Step::Remove { result };
+        let settlement = Settlement { run: delivery.run, fence: Some(delivery.fence), step };
+        assert_eq!(bench.queue.settle(vec![settlement]).await.unwrap(), [Settled::Settled]);
+    }
+    let made = kept.run.millis();
+    assert_eq!(bench.queue.kept(made..made + 1).await.unwrap(), [kept.run]);
+    assert!(bench.queue.kept(made + 60_000..made + 120_000).await.unwrap().is_empty());
 }
 
 #[tokio::test]
