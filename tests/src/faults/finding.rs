@@ -30,6 +30,8 @@ pub struct Finding {
     pub verdict: Verdict,
     /// What else was demanded and is not so.
     pub unmet: Vec<String>,
+    /// What else took too long, or too much: a machine that does other things too may fall short of it.
+    pub exceeded: Vec<String>,
     /// What was seen, for people.
     pub seen: Vec<String>,
 }
@@ -37,7 +39,7 @@ pub struct Finding {
 impl Finding {
     pub fn of(verdict: Verdict) -> Self {
         let unmet = verdict.panics.clone();
-        Self { detection: None, recovery: None, verdict, unmet, seen: Vec::new() }
+        Self { detection: None, recovery: None, verdict, unmet, exceeded: Vec::new(), seen: Vec::new() }
     }
 
     pub fn detected(mut self, what: &'static str, took: Option<Duration>, limit: u64) -> Self {
@@ -58,6 +60,14 @@ impl Finding {
         self
     }
 
+    /// A time, or memory, that must be within a bound.
+    pub fn measure(mut self, is_so: bool, what: impl Into<String>) -> Self {
+        if !is_so {
+            self.exceeded.push(what.into());
+        }
+        self
+    }
+
     /// No run was executed more than once, not even with an explanation.
     pub fn nothing_again(self) -> Self {
         let again = self.verdict.again;
@@ -74,9 +84,9 @@ impl Finding {
         self.verdict.violations.is_empty() && self.unmet.is_empty()
     }
 
-    /// The times are right.
+    /// What was measured is right.
     pub fn is_in_time(&self) -> bool {
-        self.bars().all(Bar::holds)
+        self.bars().all(Bar::holds) && self.exceeded.is_empty()
     }
 
     /// All is right.
@@ -96,7 +106,7 @@ impl Finding {
         if violations.len() > SHOWN {
             lines.push(format!("and {} more violations", violations.len() - SHOWN));
         }
-        lines.extend(self.unmet.iter().cloned());
+        lines.extend(self.unmet.iter().chain(&self.exceeded).cloned());
         let late = self.bars().filter(|bar| !bar.holds());
         lines.extend(late.map(|bar| match bar.took {
             Some(took) => format!("{} after {took:.1?}, and may take {:?}", bar.what, bar.limit),

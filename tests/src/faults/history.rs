@@ -167,11 +167,16 @@ impl History {
         self.add(what, touched, How::Away)
     }
 
-    /// Notes a fault that makes Redis lose what it holds.
-    pub fn forget(&self, what: &str) -> Applied {
-        let applied = self.add(what, [Touched::Queue], How::Gone);
+    /// Notes a fault that ends what it touches, among it whatever remembers what is queued.
+    pub fn end_forgetting(&self, what: &str, touched: impl IntoIterator<Item = Touched>) -> Applied {
+        let applied = self.add(what, touched, How::Gone);
         self.faults_mut()[applied.0].forgets = true;
         applied
+    }
+
+    /// Notes a fault that makes Redis lose what it holds.
+    pub fn forget(&self, what: &str) -> Applied {
+        self.end_forgetting(what, [Touched::Queue])
     }
 
     /// Notes that a fault is over, just after it was healed. Gives the moment.

@@ -40,6 +40,7 @@ macro_rules! named {
 pub fn all() -> &'static [Named] {
     named! {
         "1" "worker killed" on BOTH: workers::killed;
+        "1b" "supervisor of a command killed" on BOTH: workers::supervisor_killed;
         "2" "worker paused longer than its lease" on BOTH: workers::paused_long;
         "3" "worker paused shorter than its lease" on BOTH: workers::paused_briefly;
         "4" "cable of a worker pulled" on BOTH: network::cable_pulled;
@@ -70,7 +71,8 @@ pub fn all() -> &'static [Named] {
         "25" "database locked" on SERVICES: services::database_locked;
         "26" "four servers plan the same ticks" on SERVICES: schedules::raced;
         "27" "no server while ticks are due" on BOTH: schedules::missed;
-        "28" "wall clock of a server jumps" on BOTH: time::wall_clock;
+        "28" "wall clock of a server jumps" on BOTH: time::of_a_server;
+        "28b" "wall clocks of workers jump" on BOTH: time::of_workers;
         "29" "clocks put forward and back" on EMBEDDED: zones::changed;
         "31" "a task kills who runs it" on BOTH: poison::killing;
         "34" "a task prints without end" on BOTH: commands::flooding;
@@ -80,7 +82,8 @@ pub fn all() -> &'static [Named] {
         "38" "certificates replaced, and one expired" on BOTH: certificates::replaced;
         "39a" "workers of the previous version" on BOTH: versions::older_workers;
         "39b" "servers of the previous version" on BOTH: versions::older_servers;
-        "40" "everything killed, 20 times" on BOTH: everything::killed_at_random, seeded;
+        "40" "everything killed at once, 20 times" on BOTH: everything::killed_at_once, seeded;
+        "40b" "any part killed, 20 times" on BOTH: everything::killed_at_random, seeded;
         "rolling" "all servers replaced under load" on SERVICES: servers::replaced_one_by_one;
     }
 }

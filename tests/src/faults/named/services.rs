@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use sqlx::{AnyConnection, Connection as _};
 use tokio::time::sleep;
+use tonic::Code;
 
 use super::super::arena::{ALL, Arena};
 use super::super::deed::Deed;
 use super::super::finding::Finding;
-use super::super::history::Touched;
+use super::super::history::{Submission, Touched};
 use super::super::links::Links;
 use super::super::moment::Moment;
 use super::super::proxy::{At, Cut, Then, Trap};
@@ -17,6 +18,8 @@ use super::super::workload::Load;
 use crate::support::{Backend, Link, eventually, http};
 
 const DEED: &str = "\"op\":";
+/// How many are asked for, once each, to see what is answered.
+const ASKED: usize = 20;
 
 async fn busy(backend: Backend, links: &Links) -> (Arena, Vec<Load>) {
     let detour = links.detour(|link| matches!(link, Link::ToQueue(_) | Link::ToStore(_)));
@@ -50,11 +53,14 @@ pub async fn redis_full(backend: Backend) -> Finding {
         let mut set = redis::cmd("CONFIG");
         set.arg("SET").arg("maxmemory").arg(bytes).exec_async(&mut redis).await.expect("Redis answers");
     };
-    // The class that needs no Redis to be accepted is not asked about here.
     let fault = arena.history.apply("maxmemory reached", [Touched::Queue]);
     limit(1 << 20).await;
-    let refused = arena.shape(&format!("any({ALL})"), false, &Deed::default());
-    let refused = arena.burst(&[refused], 20).await;
+    let full = Moment::now();
+    let mut answers = Vec::new();
+    for durable in [false, true] {
+        let refused = arena.shape(&format!("any({ALL})"), durable, &Deed::default());
+        answers.push(arena.ask(&refused, ASKED).await);
+    }
     eventually("what was there is done", async || {
         let testimony = arena.testimony();
         let is_done = |run: u128| testimony.of(run).iter().any(|one| one.word == Some(Word::Done));
@@ -63,14 +69,24 @@ pub async fn redis_full(backend: Backend) -> Finding {
         Ok(())
     })
     .await;
+    // Their slots were taken, so most of them were claimed, and all ended, when there was no room.
+    let claimed = {
+        let testimony = arena.testimony();
+        let begun = |run: &&Submission| testimony.of(run.run).iter().any(|one| one.start > full);
+        waiting.iter().filter(begun).count()
+    };
     sleep(Duration::from_secs(5)).await;
     limit(0).await;
     let back = arena.history.heal(fault);
-    let accepted = refused.iter().filter(|run| run.run != 0).count();
+    let exhausted = |codes: &Vec<Code>| codes == &[Code::ResourceExhausted; ASKED];
     conclude(arena, loads, back)
         .await
-        .demand(accepted == 0, format!("{accepted} of 20 submits were accepted by a full Redis"))
-        .seen(format!("20 of 20 refused while {} runs were executed", waiting.len()))
+        .demand(
+            answers.iter().all(exhausted),
+            format!("of {ASKED} fast and {ASKED} durable submits to a full Redis were refused: {answers:?}"),
+        )
+        .demand(claimed > 0, "nothing was claimed while there was no room")
+        .seen(format!("{} of {} runs begun and ended without room", claimed, waiting.len()))
         .nothing_again()
 }
 
@@ -193,6 +209,10 @@ pub async fn database_locked(backend: Backend) -> Finding {
     let (mut one, mut other) = (connect().await, connect().await);
     let fault = arena.history.apply("tables locked", [Touched::Store]);
     sqlx::query("SET GLOBAL innodb_lock_wait_timeout = 1").execute(&mut one).await.expect("it may be set");
+    // It is of connections that are made from here on.
+    links.on(|link| matches!(link, Link::ToStore(_))).iter().for_each(|proxy| proxy.cut(Cut::Rst));
+    sleep(Duration::from_secs(1)).await;
+    let (before, mut ours) = (conflicts(&mut one).await, 0);
     for _ in 0..5 {
         for (connection, order) in [(&mut one, ""), (&mut other, " DESC")] {
             // They may themselves be chosen to fail: they lock all the same until then.
@@ -203,6 +223,7 @@ pub async fn database_locked(backend: Backend) -> Finding {
                     sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *connection).await
                 {
                     assert!(error.as_database_error().is_some(), "failed to lock: {error}");
+                    ours += 1;
                 }
             }
             sleep(Duration::from_millis(1_500)).await;
@@ -214,5 +235,17 @@ pub async fn database_locked(backend: Backend) -> Finding {
     }
     sqlx::query("SET GLOBAL innodb_lock_wait_timeout = 50").execute(&mut one).await.expect("it may be set");
     let back = arena.history.heal(fault);
-    conclude(arena, loads, back).await.nothing_again()
+    let theirs = conflicts(&mut one).await - before - ours;
+    conclude(arena, loads, back)
+        .await
+        .demand(theirs > 0, "no statement of a server waited too long or was chosen to fail")
+        .seen(format!("{theirs} statements of servers failed by a lock"))
+        .nothing_again()
+}
+
+/// How many statements have waited too long for a lock (1205) or were chosen to end a deadlock (1213), as the database counts them.
+async fn conflicts(connection: &mut AnyConnection) -> i64 {
+    const COUNTED: &str = "SELECT CAST(SUM(count) AS SIGNED) FROM information_schema.innodb_metrics \
+                           WHERE name IN ('lock_deadlocks', 'lock_timeouts')";
+    sqlx::query_scalar(COUNTED).fetch_one(connection).await.expect("the database counts them")
 }

@@ -7,16 +7,20 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use marabunta_proto::v1::runs_client::RunsClient;
 use marabunta_proto::v1::tasks_client::TasksClient;
-use marabunta_proto::v1::{CreateTaskRequest, ListRunsRequest, RunState, TaskSpec, task_spec};
+use marabunta_proto::v1::{
+    CreateTaskRequest, ListRunsRequest, PauseTaskRequest, RunState, TaskSpec, task_spec,
+};
 use marabunta_server::clock;
 use tonic::transport::Channel;
-use uuid::Uuid;
 
 use super::super::checker::Verdict;
 use super::super::clock::FakeClock;
+use super::super::evidence::Evidence;
 use super::super::finding::Finding;
+use super::super::records::{Records, still_open};
 use super::super::testimony::Testimony;
 use super::super::witness::HANDLER;
+use super::super::workload::{Door, Shape};
 use crate::support::scratch::Scratch;
 use crate::support::server::{Options, Server};
 use crate::support::worker::{Worker, WorkerOptions};
@@ -34,6 +38,8 @@ struct Change {
 /// Each of these lists has it last: when it has fired, all others have or never will.
 const TEN: (&str, &[i64]) = ("*/10 * * * * *", &[0, 10]);
 const WATCHED: i64 = 10;
+/// The one worker of each server.
+const WORKER: &str = "w-1";
 /// How long before the change the server starts. The machine may be busy.
 const EARLY: i64 = 60;
 
@@ -105,23 +111,51 @@ const CHANGES: &[Change] = &[
 
 /// One server for each change, which lives through it.
 pub async fn changed(_: Backend) -> Finding {
-    let complaints: Vec<String> = join_all(CHANGES.iter().map(Change::watch)).await.concat();
+    let watched = join_all(CHANGES.iter().map(Change::watch)).await;
+    let (verdicts, complaints): (Vec<Verdict>, Vec<Vec<String>>) = watched.into_iter().unzip();
+    let complaints = complaints.concat();
     let schedules: usize = CHANGES.iter().map(|change| change.fires.len()).sum();
-    let finding = Finding::of(Verdict::default())
+    let finding = Finding::of(verdicts.into_iter().fold(Verdict::default(), both))
+        .nothing_again()
         .seen(format!("{schedules} schedules through {} changes of the clock", CHANGES.len()));
     complaints.into_iter().fold(finding, |finding, complaint| finding.demand(false, complaint))
 }
 
+/// What goes on beside the time-tables.
+fn load() -> Vec<Shape> {
+    let shape = |target: &str| Shape {
+        target: target.to_owned(),
+        workers: vec![WORKER.to_owned()],
+        durable: true,
+        ..Shape::default()
+    };
+    vec![shape(WORKER), shape("any")]
+}
+
+fn both(mut one: Verdict, other: Verdict) -> Verdict {
+    one.accepted += other.accepted;
+    one.refused += other.refused;
+    one.unknown += other.unknown;
+    one.firings += other.firings;
+    one.executions += other.executions;
+    one.again += other.again;
+    one.violations.extend(other.violations);
+    one
+}
+
 impl Change {
-    /// Gives what was not as it must be.
-    async fn watch(&self) -> Vec<String> {
+    /// Gives what is to be said of a load beside it, and what was not as it must be.
+    async fn watch(&self) -> (Verdict, Vec<String>) {
         let at: DateTime<Utc> = self.at.parse().expect("the table has times");
         let (clock, directory) = (FakeClock::new(), Scratch::new("testimony"));
         clock.offset(at.timestamp() - EARLY - clock::wall().timestamp());
         let server = Server::start(Options { environment: clock.environment(), ..Options::default() }).await;
-        let _worker = Worker::start(&server.url(), WorkerOptions::witness("w-1", directory.path()).slots(16));
+        let _worker =
+            Worker::start(&server.url(), WorkerOptions::witness(WORKER, directory.path()).slots(16));
         let channel = Channel::from_shared(server.url()).expect("a server has a URL").connect().await;
         let channel = channel.expect("the server is ready");
+        let shapes = load();
+        let load = Door::through(vec![channel.clone()]).load(0, shapes.clone(), 4.0);
         for (number, (when, _)) in self.fires.iter().enumerate() {
             self.create(&channel, number, when).await;
         }
@@ -141,16 +175,27 @@ impl Change {
                     .push(format!("{when} in {} fired {fired:?} s after {at}, not {expected:?}", self.zone));
             }
         }
-        let testimony = Testimony::read(directory.path()).expect("a testimony can be read at any time");
-        let again = testimony.executions.windows(2).filter(|pair| pair[0].run == pair[1].run);
-        complaints.extend(again.map(|pair| format!("{} was executed twice", Uuid::from_u128(pair[0].run))));
-        complaints
+        let mut evidence = Evidence { shapes, submissions: load.stop().await, ..Evidence::default() };
+        for number in 0..self.fires.len() {
+            let request = PauseTaskRequest { task: format!("task-{number}") };
+            TasksClient::new(channel.clone()).pause(request).await.expect("the task is there");
+        }
+        let store = format!("sqlite://{}", server.data().join("marabunta.db").display());
+        eventually("no run is open", async || {
+            let open = still_open(&store).await?;
+            ensure!(open.is_empty(), "{} are", open.len());
+            Ok(())
+        })
+        .await;
+        evidence.records = Records::read(&store).await.expect("the store answers");
+        evidence.testimony = Testimony::read(directory.path()).expect("a testimony can be read at any time");
+        (Verdict::of(&evidence), complaints)
     }
 
     async fn create(&self, channel: &Channel, number: usize, when: &str) {
         let spec = TaskSpec {
             name: format!("task-{number}"),
-            target: "w-1".to_owned(),
+            target: WORKER.to_owned(),
             when: when.to_owned(),
             timezone: self.zone.to_owned(),
             what: Some(task_spec::What::Handler(HANDLER.to_owned())),
