@@ -43,7 +43,7 @@ check: fmt lint deny test ## All of the above, as CI does
 
 ## Break it
 
-faults: test-services release ## Break real installations in all named ways and print what was seen (up to an hour; FAULTS='10 18' for some)
+faults: test-services release ## Break real installations in all named ways and print what was seen (up to an hour; FAULTS='10 18' for some, FAULTS=--list)
 	@target/release/faults $(FAULTS)
 
 chaos: test-services release ## Break an installation at random (SEED=.. to replay, MINUTES=10)

@@ -20,11 +20,12 @@ pub struct Row {
     pub detection: Option<f64>,
     /// In seconds.
     pub recovery: Option<f64>,
-    pub runs: usize,
-    pub lost: usize,
-    pub doubled: usize,
+    /// Of one that broke off nobody knows these.
+    pub runs: Option<usize>,
+    pub lost: Option<usize>,
+    pub doubled: Option<usize>,
     /// Executions beyond the first of their run that the fault explains.
-    pub again: usize,
+    pub again: Option<usize>,
     pub passes: bool,
     /// Why it does not.
     pub complaints: Vec<String>,
@@ -42,10 +43,10 @@ impl Row {
             seen: String::new(),
             detection: None,
             recovery: None,
-            runs: 0,
-            lost: 0,
-            doubled: 0,
-            again: 0,
+            runs: None,
+            lost: None,
+            doubled: None,
+            again: None,
             passes: false,
             complaints: Vec::new(),
             took: took.as_secs_f64(),
@@ -55,9 +56,10 @@ impl Row {
                 let seconds = |bar: &Option<Bar>| Some(bar.as_ref()?.took?.as_secs_f64());
                 (row.detection, row.recovery) = (seconds(&finding.detection), seconds(&finding.recovery));
                 row.seen = finding.seen.join("; ");
-                row.runs = finding.verdict.accepted + finding.verdict.firings;
-                (row.lost, row.doubled) = (finding.verdict.lost(), finding.verdict.doubled());
-                row.again = finding.verdict.again;
+                let verdict = &finding.verdict;
+                row.runs = Some(verdict.accepted + verdict.firings);
+                (row.lost, row.doubled) = (Some(verdict.lost()), Some(verdict.doubled()));
+                row.again = Some(verdict.again);
                 (row.passes, row.complaints) = (finding.passes(), finding.complaints());
             }
             Err(error) => row.complaints.push(error),
@@ -69,16 +71,16 @@ impl Row {
     pub fn line(&self) -> String {
         let verdict = if self.passes { "ok" } else { "FAILED" };
         let mut line = format!(
-            "{:>7}  {:<34} {:<9} {:>7} {:>7} {:>7} {:>5} {:>8} {:>6}  {verdict:<7} {}",
+            "{:>7}  {:<44} {:<9} {:>7} {:>7} {:>7} {:>5} {:>8} {:>6}  {verdict:<7} {}",
             self.number,
             self.fault,
             self.backend,
             seconds(self.detection),
             seconds(self.recovery),
-            self.runs,
-            self.lost,
-            self.doubled,
-            self.again,
+            count(self.runs),
+            count(self.lost),
+            count(self.doubled),
+            count(self.again),
             self.seen
         );
         for complaint in &self.complaints {
@@ -91,7 +93,7 @@ impl Row {
 /// The line above the rows.
 pub fn head() -> String {
     format!(
-        "{:>7}  {:<34} {:<9} {:>7} {:>7} {:>7} {:>5} {:>8} {:>6}  {:<7} {}",
+        "{:>7}  {:<44} {:<9} {:>7} {:>7} {:>7} {:>5} {:>8} {:>6}  {:<7} {}",
         "number",
         "fault",
         "backend",
@@ -123,10 +125,10 @@ pub fn markdown(rows: &[Row]) -> String {
             row.seen,
             seconds(row.detection),
             seconds(row.recovery),
-            row.runs,
-            row.lost,
-            row.doubled,
-            row.again
+            count(row.runs),
+            count(row.lost),
+            count(row.doubled),
+            count(row.again)
         )
         .expect("a String takes everything");
     }
@@ -140,6 +142,27 @@ pub fn label(backend: Backend) -> &'static str {
     }
 }
 
+fn count(number: Option<usize>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
 fn seconds(time: Option<f64>) -> String {
     time.map_or_else(|| "-".to_owned(), |time| format!("{time:.1} s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::named;
+    use super::*;
+
+    #[test]
+    fn of_a_fault_that_broke_off_nothing_is_said_to_be_lost_or_not() {
+        let broken = Err("broke off: the server did not come up".to_owned());
+        let row = Row::new(&named::all()[0], Backend::Embedded, broken, Duration::from_secs(1));
+        let line = row.line();
+        assert!(line.contains("FAILED") && line.ends_with("the server did not come up"), "{line}");
+        let figures = line.split_once("embedded").expect("it names the backend").1;
+        let figures: Vec<&str> = figures.split_whitespace().take(6).collect();
+        assert_eq!(figures, ["-"; 6]);
+    }
 }

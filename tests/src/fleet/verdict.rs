@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::audit::Audit;
+
 /// One thing that must hold.
 #[derive(Clone, Debug)]
 pub struct Verdict {
@@ -19,6 +21,10 @@ pub struct Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub verdicts: Vec<Verdict>,
+    /// What was accepted against what was executed, at the end.
+    pub audit: Audit,
+    /// How long it took until all were back, each time that they had to come back.
+    pub back: Vec<Duration>,
     /// Figures, by their names.
     pub figures: Map<String, Value>,
 }

@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use super::super::finding::Finding;
 use super::{
-    certificates, commands, crashes, disk, everything, forgotten, links, network, poison, queue, reports,
-    schedules, servers, services, sessions, store, time, versions, workers, zones,
+    certificates, commands, crashes, disk, everything, fleet, forgotten, links, network, poison, queue,
+    reports, schedules, servers, services, sessions, store, time, versions, workers, zones,
 };
 use crate::support::Backend;
 
@@ -74,7 +74,10 @@ pub fn all() -> &'static [Named] {
         "28" "wall clock of a server jumps" on BOTH: time::of_a_server;
         "28b" "wall clocks of workers jump" on BOTH: time::of_workers;
         "29" "clocks put forward and back" on EMBEDDED: zones::changed;
+        "30" "10,000 workers lose their server" on BOTH: fleet::herd;
         "31" "a task kills who runs it" on BOTH: poison::killing;
+        "32" "a host that never comes has a queue" on BOTH: fleet::offline_host;
+        "33" "two daemons have one name" on BOTH: fleet::same_name;
         "34" "a task prints without end" on BOTH: commands::flooding;
         "35" "processes escape and hold the pipe" on BOTH: commands::escaping;
         "36" "spool of a worker full" on BOTH: disk::spool_full;
@@ -84,6 +87,7 @@ pub fn all() -> &'static [Named] {
         "39b" "servers of the previous version" on BOTH: versions::older_servers;
         "40" "everything killed at once, 20 times" on BOTH: everything::killed_at_once, seeded;
         "40b" "any part killed, 20 times" on BOTH: everything::killed_at_random, seeded;
+        "41" "bursts, and queues of late comers" on BOTH: fleet::lost_wakeup;
         "rolling" "all servers replaced under load" on SERVICES: servers::replaced_one_by_one;
     }
 }

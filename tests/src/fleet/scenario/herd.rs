@@ -98,8 +98,9 @@ async fn one(stage: &mut Stage, herd: &Herd, number: usize) -> anyhow::Result<f6
     stage.outcome.measure(
         format!("herd {number}: all are back in under 90 s"),
         seen,
-        back.is_ok_and(|back| back < BACK),
+        back.as_ref().is_ok_and(|back| *back < BACK),
     );
+    stage.outcome.back.extend(back.as_ref().ok());
     let gone = herd.members - connected;
     stage.outcome.measure(format!("herd {number}: nobody who is back is lost again"), gone, gone == 0);
     stage.outcome.judge(format!("herd {number}: what ran goes on to its end"), unfinished, unfinished == 0);

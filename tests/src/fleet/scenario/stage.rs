@@ -118,6 +118,7 @@ impl Stage {
             format!("{failed:?}"),
             failed == Ok(expired),
         );
+        self.outcome.audit = audit;
         self.outcome
     }
 }
