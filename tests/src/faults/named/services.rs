@@ -204,6 +204,7 @@ pub async fn database_out_of_reach(backend: Backend) -> Finding {
 pub async fn database_locked(backend: Backend) -> Finding {
     let links = Links::default();
     let (arena, loads) = busy(backend, &links).await;
+    sqlx::any::install_default_drivers();
     let connect =
         async || AnyConnection::connect(&arena.cluster.store()).await.expect("the database answers");
     let (mut one, mut other) = (connect().await, connect().await);
