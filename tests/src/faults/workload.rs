@@ -26,6 +26,8 @@ use super::witness::HANDLER;
 
 /// How long a call may take before it is asked again. Longer than a server needs at its worst, shorter than its outages.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// How long it may take whose very answer is of interest: longer than a server waits for a database that is away.
+const PATIENT: Duration = Duration::from_secs(20);
 /// How long an operation is asked for before it stays unknown.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The wait before the second try; doubled up to a second.
@@ -118,7 +120,7 @@ impl Door {
         let asking = (0..count).map(async |_| {
             let op = self.next.fetch_add(1, Ordering::Relaxed);
             let (asked, request) = (Moment::now(), shape.request(op, &self.nonce));
-            let answer = timeout(DEADLINE, self.channel(op as usize).submit(request)).await;
+            let answer = timeout(PATIENT, self.channel(op as usize).submit(request)).await;
             let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
             let (outcome, run) = match &answer {
                 Ok(answer) => (Outcome::Ok, runs(answer.get_ref())[0]),
