@@ -100,6 +100,10 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
         let (settler, noted) = (settler.clone(), Arc::new(Mutex::new(noted)));
         move |stop| recover::unqueued::run(settler.clone(), noted.clone(), stop)
     });
+    late.keep("unrecorded", PanicIn::Reconciler, {
+        let settler = settler.clone();
+        move |stop| recover::unrecorded::run(settler.clone(), stop)
+    });
     late.keep("floor", PanicIn::Floor, {
         let (settler, started) = (settler.clone(), Arc::new(Mutex::new(has_started)));
         move |_| floor::run(settler.clone(), started.clone())

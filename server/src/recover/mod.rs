@@ -7,6 +7,7 @@
 //! - [`reaper`]: sessions past their deadline, and what dispatch found missing, end as lost attempts.
 //! - [`rebuild`]: a queue that has lost what it held is filled again from the store.
 //! - [`unqueued`]: what was committed and may not be in the queue is queued as soon as the queue answers.
+//! - [`unrecorded`]: ends that only the queue has, as their server died before it could write them.
 //! - [`reconcile`]: all other open rows whose run the queue does not have are queued again, or recorded as lost.
 
 pub mod clock;
@@ -15,3 +16,4 @@ pub mod reaper;
 pub mod rebuild;
 pub mod reconcile;
 pub mod unqueued;
+pub mod unrecorded;

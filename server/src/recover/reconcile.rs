@@ -3,47 +3,32 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::missed;
 use super::rebuild::{Claimed, RebuildError, give_back};
+use super::unrecorded::record;
 use crate::metrics::{PanicIn, Reconciled, RunEnd};
-use crate::run::{Conclusion, Durability, Next, Reason, RunId, State};
+use crate::run::{Conclusion, Durability, Reason, RunId, State};
 use crate::settle::Settler;
-use crate::store::{EndedAttempt, EndedRun, OpenRun, Recorded};
+use crate::store::{EndedRun, OpenRun, Recorded};
 
 /// How often some are looked at.
 const EVERY: Duration = Duration::from_secs(30);
 /// How many.
 const BATCH: u32 = 1000;
-/// A server that has not said for so long that it lives has died.
-const LIFE: Duration = Duration::from_secs(75);
-/// How far back from when a death was noticed ends are looked for that are in no history: the life, a round, and what the journal lags behind.
-const LOOK_BACK: Duration = Duration::from_secs(150);
-/// The most of those that are looked for.
-const MOST_ENDS: usize = 500_000;
 /// Younger rows are left alone: their run may be on its way.
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// Goes round all open rows, a batch at a time, until `stop`.
 pub async fn run(settler: Settler, stop: CancellationToken) {
     let mut after = None;
-    // Whoever starts may have died a moment ago.
-    let mut died = Some(settler.clock.now());
     loop {
         let pause = match pass(&settler, after).await {
             Ok(next) => {
                 after = next;
-                if after.is_none() {
-                    let looked = look_for_ends(&settler, &mut died);
-                    if let Some(Err(error)) = settler.metrics.panics.catch(PanicIn::Reconciler, looked).await
-                    {
-                        warn!(%error, "failed to look for ends that are in no history: trying again");
-                    }
-                }
                 // A round goes on quickly, and rests when it is done.
                 if after.is_some() {
                     Duration::from_millis(200)
@@ -118,80 +103,6 @@ pub(super) async fn queue_again(
         info!(runs = count, "queued open runs that the queue did not have");
         settler.metrics.runs_reconciled.add(Reconciled::Unqueued, count);
     }
-    Ok(())
-}
-
-/// Fast runs of which the store knows nothing: the server that was to write that they began, and that they ended, has died. The queue keeps how they
-/// ended. `died`: when a death was noticed after which that was not looked for yet.
-async fn look_for_ends(settler: &Settler, died: &mut Option<DateTime<Utc>>) -> Result<(), RebuildError> {
-    let (gone, now) = (settler.queue.beat(LIFE).await?, settler.clock.now());
-    if !gone.is_empty() {
-        info!(servers = gone.join(" "), "servers have gone");
-        *died = Some(now);
-    }
-    // What is younger may be on its way.
-    let Some(at) = died.filter(|at| *at + SETTLED < now) else { return Ok(()) };
-    let mut runs = settler.queue.kept(millis(at - LOOK_BACK)..millis(at)).await?;
-    if runs.len() > MOST_ENDS {
-        warn!(
-            runs = runs.len(),
-            most = MOST_ENDS,
-            "too many runs have ended: the oldest are not looked for in the history"
-        );
-        runs.sort_unstable();
-        runs.drain(..runs.len() - MOST_ENDS);
-    }
-    for some in runs.chunks(BATCH as usize) {
-        record_unknown(settler, some).await?;
-    }
-    *died = None;
-    Ok(())
-}
-
-/// Records how these ended, if the store does not know them.
-async fn record_unknown(settler: &Settler, runs: &[RunId]) -> Result<(), RebuildError> {
-    let states = settler.store.states(runs.to_vec()).await?;
-    let unknown = runs.iter().zip(states).filter_map(|(run, state)| state.is_none().then_some(*run));
-    let unknown: Vec<RunId> = unknown.collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let kept = settler.queue.results(unknown.clone()).await?;
-    for (run, kept) in unknown.into_iter().zip(kept) {
-        if let Some(conclusion) = kept.and_then(|kept| Conclusion::decode(run, &kept).ok()) {
-            warn!(%run, "the end of a fast run was in no history");
-            record(settler, conclusion).await?;
-        }
-    }
-    Ok(())
-}
-
-fn millis(time: DateTime<Utc>) -> u64 {
-    u64::try_from(time.timestamp_millis()).unwrap_or_default()
-}
-
-/// The queue remembers how it ended; its history was not written.
-async fn record(settler: &Settler, conclusion: Conclusion) -> Result<(), RebuildError> {
-    let Conclusion { run, state, reason, error, counters, attempt, server } = conclusion;
-    match attempt {
-        Some(last) => {
-            let next = Next::End { state, reason, counters };
-            let row = EndedAttempt {
-                run,
-                fence: last.fence,
-                number: last.number,
-                worker: last.worker,
-                server,
-                end: last.end,
-                next,
-            };
-            settler.store.end_attempts(vec![row]).await?;
-        }
-        None => {
-            settler.store.end_runs(vec![EndedRun { run, state, reason, error, server }]).await?;
-        }
-    }
-    settler.metrics.runs_reconciled.count(Reconciled::Unrecorded);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! Each accepted run is in the history with an end that it was meant to have. A fast one may have been forgotten by Redis: then it says
 //! so. And whatever was executed is known to the store, whether or not its submitter got an answer.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use marabunta_proto::v1::{Outcome as Ending, Reason, RunState};
@@ -16,15 +17,17 @@ use super::{Invariant, Violation, explanation};
 
 /// How long the row of a fast run may take where nothing is wrong.
 const ROW: Duration = Duration::from_secs(5);
+/// By when after the death of a server what only the queue knows was recorded by another one.
+const NOTICED: Duration = Duration::from_secs(30);
 /// By so much the database's clock and that of the submitters may be apart.
 const CLOCKS: Duration = Duration::from_millis(500);
 
 pub fn check(evidence: &Evidence) -> Vec<Violation> {
     let violation = |run, says: String| Violation::new(Invariant::Lost, run, says);
-    let mut violations = Vec::new();
+    let (mut violations, mut excused) = (Vec::new(), HashSet::new());
     for (submission, shape) in evidence.accepted() {
         match evidence.records.of(submission.run) {
-            None if may_be_unknown(evidence, submission, shape) => {}
+            None if may_be_unknown(evidence, submission, shape) => _ = excused.insert(submission.run),
             None => violations.push(violation(
                 submission.run,
                 format!("was accepted at {} and is not in the history", submission.answered),
@@ -42,7 +45,8 @@ pub fn check(evidence: &Evidence) -> Vec<Violation> {
     let mut last = 0;
     for execution in &evidence.testimony.executions {
         let unknown = || {
-            evidence.records.of(execution.run).is_none()
+            !excused.contains(&execution.run)
+                && evidence.records.of(execution.run).is_none()
                 && evidence.records.open.binary_search(&execution.run).is_err()
         };
         if execution.run != last && unknown() {
@@ -99,23 +103,32 @@ fn may_be_forgotten(evidence: &Evidence, submission: &Submission, shape: &Shape,
     !durable && evidence.forgot(submission.asked, row_by(evidence, submission))
 }
 
-/// It had no row yet when its server died, and Redis, which alone had it, forgot it before anybody had it.
+/// It had no row yet when its server died, and Redis, which alone had it and how it ended, forgot it before anybody had it, or had written it down.
 fn may_be_unknown(evidence: &Evidence, submission: &Submission, shape: &Shape) -> bool {
     let row = row_by(evidence, submission);
-    let mut faults = evidence.faults.iter();
-    let died =
-        faults.any(|fault| fault.ends_a_server() && fault.during(submission.asked, row, Duration::ZERO));
-    let forgot = evidence.forgot(submission.asked, if died { Moment::NEVER } else { submission.asked });
-    !shape.durable && died && forgot && evidence.testimony.of(submission.run).is_empty()
+    let waits = evidence.testimony.of(submission.run).is_empty();
+    let forgotten = |death: Moment| {
+        let until = if waits { Moment::NEVER } else { unhindered(evidence, death, death.plus(NOTICED)) };
+        evidence.forgot(submission.asked, until)
+    };
+    let mut deaths = evidence
+        .faults
+        .iter()
+        .filter(|fault| fault.ends_a_server() && fault.during(submission.asked, row, Duration::ZERO));
+    !shape.durable && deaths.any(|death| forgotten(death.applied))
 }
 
 /// By when the row of a fast run was there: late writes wait for nothing but the database, a server that hangs and their turn.
 fn row_by(evidence: &Evidence, submission: &Submission) -> Moment {
-    let mut by = submission.answered.plus(ROW);
+    unhindered(evidence, submission.asked, submission.answered.plus(ROW))
+}
+
+/// By when it was written what was to be written from this moment on, and by another if nothing was in the way.
+fn unhindered(evidence: &Evidence, from: Moment, mut by: Moment) -> Moment {
     loop {
         let hindered = evidence.faults.iter().filter(|fault| {
             let hangs = fault.how == How::Silent && fault.touches_a_server();
-            (fault.touches_the_store() || hangs) && fault.during(submission.asked, by, Duration::ZERO)
+            (fault.touches_the_store() || hangs) && fault.during(from, by, Duration::ZERO)
         });
         match hindered.map(|fault| fault.healed.plus(ROW)).max() {
             Some(later) if later > by => by = later,
@@ -225,11 +238,22 @@ mod tests {
             made.accepted(1, 0);
             made.fault_on(Touched::Server(0), died * SECOND, 11 * SECOND);
             if forgot {
-                made.forget(30 * SECOND);
+                made.forget(40 * SECOND);
             }
             assert_eq!(check(&made.0).len(), expected, "died at {died}, forgot {forgot}");
             made.execution(1, "w-1", 20 * SECOND, 21 * SECOND);
             assert!(!check(&made.0).is_empty());
+        }
+    }
+
+    #[test]
+    fn how_a_fast_run_ended_is_lost_only_if_redis_forgot_before_another_server_could_write_it() {
+        for (forgot, expected) in [(20, 0), (40, 2)] {
+            let mut made = evidence();
+            made.accepted(1, 0).execution(1, "w-1", SECOND / 4, SECOND / 2);
+            made.fault_on(Touched::Server(0), SECOND, 3 * SECOND);
+            made.forget(forgot * SECOND);
+            assert_eq!(check(&made.0).len(), expected, "forgot at {forgot}");
         }
     }
 

@@ -1,0 +1,117 @@
+//! Ends of fast runs that are in the queue and in no history: the server that was to write them has died.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::rebuild::RebuildError;
+use crate::metrics::Reconciled;
+use crate::run::{Conclusion, Next, RunId};
+use crate::settle::Settler;
+use crate::store::{EndedAttempt, EndedRun};
+
+/// How often a server says that it lives.
+const EVERY: Duration = Duration::from_secs(5);
+/// One that has not said so for this long has died.
+const LIFE: Duration = Duration::from_secs(15);
+/// How far back from when a death was noticed is looked: by so much the late writes of a server lag behind, unless the database was away for longer.
+const LOOK_BACK: Duration = Duration::from_secs(300);
+/// How many are looked for at once.
+const BATCH: usize = 1000;
+/// The most that are looked for after a death.
+const MOST: usize = 500_000;
+
+/// Says that this server lives, and looks after others that have died, until `stop`.
+pub async fn run(settler: Settler, stop: CancellationToken) {
+    let mut tick = interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Whoever starts may have died a moment ago.
+    let mut died = true;
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        if let Err(error) = look(&settler, &mut died).await {
+            warn!(%error, "failed to look for ends that are in no history: trying again");
+        }
+    }
+}
+
+/// `died`: somebody has, and what that server had not written was not looked for yet.
+async fn look(settler: &Settler, died: &mut bool) -> Result<(), RebuildError> {
+    let gone = settler.queue.beat(LIFE).await?;
+    if !gone.is_empty() {
+        info!(servers = gone.join(" "), "servers have gone");
+    }
+    if !*died && gone.is_empty() {
+        return Ok(());
+    }
+    *died = true;
+    let now = settler.clock.now();
+    let mut runs = settler.queue.kept(millis(now - LOOK_BACK)..millis(now)).await?;
+    if runs.len() > MOST {
+        warn!(
+            runs = runs.len(),
+            most = MOST,
+            "too many ends to look for in the history: the oldest are left out"
+        );
+        runs.sort_unstable();
+        runs.drain(..runs.len() - MOST);
+    }
+    for some in runs.chunks(BATCH) {
+        record_unknown(settler, some).await?;
+    }
+    *died = false;
+    Ok(())
+}
+
+/// Records how these ended, if the store does not know them.
+async fn record_unknown(settler: &Settler, runs: &[RunId]) -> Result<(), RebuildError> {
+    let states = settler.store.states(runs.to_vec()).await?;
+    let unknown = runs.iter().zip(states).filter_map(|(run, state)| state.is_none().then_some(*run));
+    let unknown: Vec<RunId> = unknown.collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let kept = settler.queue.results(unknown.clone()).await?;
+    for (run, kept) in unknown.into_iter().zip(kept) {
+        if let Some(conclusion) = kept.and_then(|kept| Conclusion::decode(run, &kept).ok()) {
+            warn!(%run, "the end of a fast run was in no history");
+            record(settler, conclusion).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes how a run ended that the queue remembers. One whose end is on its way is written once all the same.
+pub(super) async fn record(settler: &Settler, conclusion: Conclusion) -> Result<(), RebuildError> {
+    let Conclusion { run, state, reason, error, counters, attempt, server } = conclusion;
+    match attempt {
+        Some(last) => {
+            let next = Next::End { state, reason, counters };
+            let row = EndedAttempt {
+                run,
+                fence: last.fence,
+                number: last.number,
+                worker: last.worker,
+                server,
+                end: last.end,
+                next,
+            };
+            settler.store.end_attempts(vec![row]).await?;
+        }
+        None => {
+            settler.store.end_runs(vec![EndedRun { run, state, reason, error, server }]).await?;
+        }
+    }
+    settler.metrics.runs_reconciled.count(Reconciled::Unrecorded);
+    Ok(())
+}
+
+fn millis(time: DateTime<Utc>) -> u64 {
+    u64::try_from(time.timestamp_millis()).unwrap_or_default()
+}
