@@ -25,7 +25,7 @@ async fn an_end_is_told_after_the_next_attempt_has_begun(plan: Plan) -> Verdict 
     witness.say(Word::Done);
     drop(witness);
     // It comes back without what it had, and so gets it again.
-    let fault = arena.history.apply("session lost", [Touched::Worker(Hand::NAME.to_owned())]);
+    let fault = arena.history.end("session lost", [Touched::Worker(Hand::NAME.to_owned())]);
     drop(first);
     let late = Hand::connect(&server, 1).await.take(1).await.remove(0);
     arena.history.heal(fault);

@@ -129,7 +129,8 @@ impl Installation {
     /// What Redis remembers besides what it always does and what it keeps for a time of its own: results, idempotency keys.
     pub async fn remembered(&self) -> anyhow::Result<Vec<String>> {
         let Some(keys) = &self.keys else { return Ok(Vec::new()) };
-        let spare = |key: &String| ![":meta", ":results:", ":key:"].iter().any(|kept| key.contains(kept));
+        let spare =
+            |key: &String| ![":meta", ":results:", ":key:", ":servers"].iter().any(|kept| key.contains(kept));
         Ok(keys.try_keys().await?.into_iter().filter(spare).collect())
     }
 
