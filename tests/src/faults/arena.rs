@@ -39,6 +39,8 @@ use crate::support::{Backend, Cluster, Detour, eventually, program};
 pub const ALL: &str = "role=web";
 /// How long an installation may take to become quiet.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// How long the history of fast runs may take whose server has died.
+const HISTORY: Duration = Duration::from_secs(40);
 
 /// What to break.
 #[derive(Debug)]
@@ -252,7 +254,7 @@ impl Arena {
 
     /// What stands in the tables. The history of fast runs is written behind them, by another server when theirs has died: that is waited for.
     async fn records(&self) -> Records {
-        let end = Moment::now().plus(PATIENCE);
+        let end = Moment::now().plus(HISTORY);
         loop {
             let records = Records::read(&self.cluster.store()).await.expect("the store answers");
             let all = self.evidence.accepted().all(|(one, _)| records.of(one.run).is_some());
