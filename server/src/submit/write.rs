@@ -10,9 +10,12 @@ use crate::journal::Journal;
 use crate::metrics::{Metrics, Submitted};
 use crate::planted::{self, Bug};
 use crate::queue::{Admission, Entry, Queue, QueueError};
-use crate::run::{Durability, Key, Run, RunId};
+use crate::run::{Durability, Key, Run, RunId, State};
 use crate::store::{Inserted, NewRun, Store};
 use crate::unqueued::Unqueued;
+
+/// How long a call that is alive may take between row and queue, in ms.
+const UNANSWERED: i64 = 5_000;
 
 /// A run on its way in.
 #[derive(Clone)]
@@ -95,22 +98,45 @@ impl Sink {
                 return Vec::new();
             }
         };
-        let mut new = Vec::with_capacity(runs.len());
+        let (mut new, mut repeats) = (Vec::with_capacity(runs.len()), Vec::new());
         for ((index, one), inserted) in runs.into_iter().zip(inserted) {
             match inserted {
-                Inserted::New => new.push((index, one)),
-                // Whoever asked for it first may have been given no answer, as its server died before it was queued.
-                Inserted::Duplicate => {
-                    self.unqueued.note([one.run.id]);
-                    answers[index] = Some(Ok(accepted(one.run.id)));
-                }
-                Inserted::Repeated { run, same } => {
-                    self.unqueued.note([run]);
-                    answers[index] = Some(repeated(run, same, &one));
-                }
+                // One that is written again may not have been queued.
+                Inserted::New | Inserted::Duplicate => new.push((index, one)),
+                Inserted::Repeated { run, same: true } => repeats.push((index, one, run)),
+                Inserted::Repeated { run, same } => answers[index] = Some(repeated(run, same, &one)),
             }
         }
+        self.confirm(repeats, answers).await;
         new
+    }
+
+    /// These were asked for before. What the queue does not have may be refused by it just now, and taken back by whoever asked first: it is accepted only
+    /// when it is there. One that has not been queued for long belongs to a server that died.
+    async fn confirm(&self, repeats: Vec<(usize, Prepared, RunId)>, answers: &mut [Option<Answer>]) {
+        if repeats.is_empty() {
+            return;
+        }
+        let runs: Vec<_> = repeats.iter().map(|(_, _, run)| *run).collect();
+        let (records, states) = tokio::join!(self.queue.look(runs.clone()), self.store.states(runs));
+        // The queue is away, and not full: nothing is taken back.
+        let records = records.unwrap_or_default();
+        for (at, (index, one, run)) in repeats.into_iter().enumerate() {
+            let ended = states.as_ref().is_ok_and(|states| states[at].is_some_and(State::is_final));
+            answers[index] = Some(match records.get(at) {
+                None => Ok(Written { waits: true, repeated: true, ..accepted(run) }),
+                Some(record) if record.is_some() || ended => repeated(run, true, &one),
+                Some(_) => {
+                    let age = one.run.created.timestamp_millis() - i64::try_from(run.millis()).unwrap_or(0);
+                    if age > UNANSWERED {
+                        self.unqueued.note([run]);
+                    }
+                    Err(SubmitError::Unavailable(
+                        "an earlier call with this key has not been answered yet".into(),
+                    ))
+                }
+            });
+        }
     }
 
     async fn enqueue(&self, runs: Vec<(usize, Prepared)>, answers: &mut [Option<Answer>]) {
