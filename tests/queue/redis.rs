@@ -90,8 +90,8 @@ async fn runs_whose_result_is_kept_are_found_by_when_they_were_made() {
         assert_eq!(bench.queue.settle(vec![settlement]).await.unwrap(), [Settled::Settled]);
     }
     let made = kept.run.millis();
-    assert_eq!(bench.queue.kept(made..made + 1).await.unwrap(), [kept.run]);
-    assert!(bench.queue.kept(made + 60_000..made + 120_000).await.unwrap().is_empty());
+    assert_eq!(bench.queue.kept(made..made + 1, 9).await.unwrap(), [kept.run]);
+    assert!(bench.queue.kept(made + 60_000..made + 120_000, 9).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -74,8 +74,9 @@ pub trait Queue: Send + Sync + 'static {
     /// What was kept by [`Step::Remove`] of runs that ended lately; `None` when nothing is.
     async fn results(&self, runs: Vec<RunId>) -> Result<Vec<Option<Bytes>>, QueueError>;
 
-    /// The runs that were made in this time, in ms since 1970, and of whose end something is kept. A queue that keeps nothing has none.
-    async fn kept(&self, _made: Range<u64>) -> Result<Vec<RunId>, QueueError> {
+    /// Runs that were made in this time, in ms since 1970, and of whose end something is kept: the latest, up to about `most`. Where every end is
+    /// in the store before it is acknowledged, there are none to be looked for.
+    async fn kept(&self, _made: Range<u64>, _most: usize) -> Result<Vec<RunId>, QueueError> {
         Ok(Vec::new())
     }
 
@@ -141,8 +142,9 @@ pub trait Queue: Send + Sync + 'static {
     async fn begin_rebuild(&self, life: Duration) -> Result<bool, QueueError>;
 
     /// Enters open runs of the store again, as [`Queue::enqueue`] does, but with what they have behind them; answers how many. Ids that are there
-    /// already are left as they are, and so is a run whose result is kept: it has ended, and the store is about to hear of it. Give those in flight first, then those with attempts behind them: they have their overlap slots by right. A worker that has a
-    /// live session is to have it opened again, with what it holds, to tell what it no longer has.
+    /// already are left as they are, and so is a run whose result is kept: it has ended, and the store is about to hear of it. Give those in
+    /// flight first, then those with attempts behind them: they have their overlap slots by right. A worker that has a live session is to have
+    /// it opened again, with what it holds, to tell what it no longer has.
     async fn restore(&self, runs: Vec<Restored>) -> Result<usize, QueueError>;
 
     /// The queue is whole again.

@@ -9,9 +9,9 @@ use tracing::{info, warn};
 
 use super::rebuild::RebuildError;
 use crate::metrics::Reconciled;
-use crate::run::{Conclusion, Next, RunId};
+use crate::run::{Conclusion, Next, RunId, State};
 use crate::settle::Settler;
-use crate::store::{EndedAttempt, EndedRun};
+use crate::store::{EndedAttempt, EndedRun, Recorded};
 
 /// How often a server says that it lives.
 const EVERY: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const LIFE: Duration = Duration::from_secs(15);
 const LOOK_BACK: Duration = Duration::from_secs(300);
 /// How many are looked for at once.
 const BATCH: usize = 1000;
-/// The most that are looked for after a death.
+/// About the most that are looked for after a death: the latest.
 const MOST: usize = 500_000;
 
 /// Says that this server lives, and looks after others that have died, until `stop`.
@@ -52,45 +52,43 @@ async fn look(settler: &Settler, died: &mut bool) -> Result<(), RebuildError> {
     }
     *died = true;
     let now = settler.clock.now();
-    let mut runs = settler.queue.kept(millis(now - LOOK_BACK)..millis(now)).await?;
-    if runs.len() > MOST {
+    let runs = settler.queue.kept(millis(now - LOOK_BACK)..millis(now), MOST).await?;
+    if runs.len() >= MOST {
         warn!(
             runs = runs.len(),
-            most = MOST,
-            "too many ends to look for in the history: the oldest are left out"
+            "too many ends to look for all in the history: those of earlier runs are left out"
         );
-        runs.sort_unstable();
-        runs.drain(..runs.len() - MOST);
     }
     for some in runs.chunks(BATCH) {
-        record_unknown(settler, some).await?;
+        record_unwritten(settler, some).await?;
     }
     *died = false;
     Ok(())
 }
 
-/// Records how these ended, if the store does not know them.
-async fn record_unknown(settler: &Settler, runs: &[RunId]) -> Result<(), RebuildError> {
+/// Records how these ended, if the store does not say that they have.
+async fn record_unwritten(settler: &Settler, runs: &[RunId]) -> Result<(), RebuildError> {
     let states = settler.store.states(runs.to_vec()).await?;
-    let unknown = runs.iter().zip(states).filter_map(|(run, state)| state.is_none().then_some(*run));
-    let unknown: Vec<RunId> = unknown.collect();
-    if unknown.is_empty() {
+    let open = |state: Option<State>| !state.is_some_and(State::is_final);
+    let open: Vec<RunId> =
+        runs.iter().zip(states).filter_map(|(run, state)| open(state).then_some(*run)).collect();
+    if open.is_empty() {
         return Ok(());
     }
-    let kept = settler.queue.results(unknown.clone()).await?;
-    for (run, kept) in unknown.into_iter().zip(kept) {
+    let kept = settler.queue.results(open.clone()).await?;
+    for (run, kept) in open.into_iter().zip(kept) {
         if let Some(conclusion) = kept.and_then(|kept| Conclusion::decode(run, &kept).ok()) {
-            warn!(%run, "the end of a fast run was in no history");
             record(settler, conclusion).await?;
         }
     }
     Ok(())
 }
 
-/// Writes how a run ended that the queue remembers. One whose end is on its way is written once all the same.
+/// Writes how a run ended that the queue remembers. One whose end is on its way to the store is written once all the same.
 pub(super) async fn record(settler: &Settler, conclusion: Conclusion) -> Result<(), RebuildError> {
     let Conclusion { run, state, reason, error, counters, attempt, server } = conclusion;
-    match attempt {
+    let id = run.id;
+    let recorded = match attempt {
         Some(last) => {
             let next = Next::End { state, reason, counters };
             let row = EndedAttempt {
@@ -102,13 +100,14 @@ pub(super) async fn record(settler: &Settler, conclusion: Conclusion) -> Result<
                 end: last.end,
                 next,
             };
-            settler.store.end_attempts(vec![row]).await?;
+            settler.store.end_attempts(vec![row]).await?
         }
-        None => {
-            settler.store.end_runs(vec![EndedRun { run, state, reason, error, server }]).await?;
-        }
+        None => settler.store.end_runs(vec![EndedRun { run, state, reason, error, server }]).await?,
+    };
+    if recorded.contains(&Recorded::Recorded) {
+        warn!(run = %id, "the end of a fast run was in no history");
+        settler.metrics.runs_reconciled.count(Reconciled::Unrecorded);
     }
-    settler.metrics.runs_reconciled.count(Reconciled::Unrecorded);
     Ok(())
 }
 

@@ -38,17 +38,25 @@ impl RedisQueue {
         self.scatter(runs, |run| run.shard(), request, read).await
     }
 
-    pub(super) async fn kept_of(&self, made: Range<u64>) -> Result<Vec<RunId>, QueueError> {
-        let request = |shard| {
-            let mut look = redis::pipe();
-            for bucket in Keys::bucket(made.start)..=Keys::bucket(made.end) {
-                look.hkeys(self.keys.results_in(shard, bucket));
+    /// Bucket by bucket, so that neither side has all of them at once.
+    pub(super) async fn kept_of(&self, made: Range<u64>, most: usize) -> Result<Vec<RunId>, QueueError> {
+        let mut kept = Vec::new();
+        for bucket in (Keys::bucket(made.start)..=Keys::bucket(made.end)).rev() {
+            let parts: Vec<(Vec<String>,)> = self
+                .each(|shard| {
+                    let mut look = redis::pipe();
+                    look.hkeys(self.keys.results_in(shard, bucket));
+                    Request::Commands(look)
+                })
+                .await?;
+            for run in parts.into_iter().flat_map(|(runs,)| runs) {
+                kept.push(run.parse().map_err(|_| garbled("run"))?);
             }
-            Request::Commands(look)
-        };
-        let parts: Vec<Vec<Vec<String>>> = self.each(request).await?;
-        let runs = parts.into_iter().flatten().flatten();
-        runs.map(|run| run.parse().map_err(|_| garbled("run"))).collect()
+            if kept.len() >= most {
+                break;
+            }
+        }
+        Ok(kept)
     }
 
     pub(super) async fn cancel_all(&self, runs: Vec<RunId>) -> Result<Vec<Cancelled>, QueueError> {

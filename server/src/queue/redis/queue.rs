@@ -115,8 +115,8 @@ impl Queue for RedisQueue {
         self.beat_of(life).await
     }
 
-    async fn kept(&self, made: Range<u64>) -> Result<Vec<RunId>, QueueError> {
-        self.kept_of(made).await
+    async fn kept(&self, made: Range<u64>, most: usize) -> Result<Vec<RunId>, QueueError> {
+        self.kept_of(made, most).await
     }
 
     async fn cancel(&self, runs: Vec<RunId>) -> Result<Vec<Cancelled>, QueueError> {
