@@ -10,7 +10,7 @@ use crate::journal::Journal;
 use crate::metrics::{Metrics, Submitted};
 use crate::planted::{self, Bug};
 use crate::queue::{Admission, Entry, Queue, QueueError};
-use crate::run::{Durability, Key, Run, RunId, State};
+use crate::run::{Durability, Key, Run, RunId};
 use crate::store::{Inserted, NewRun, Store};
 use crate::unqueued::Unqueued;
 
@@ -117,26 +117,42 @@ impl Sink {
         if repeats.is_empty() {
             return;
         }
-        let runs: Vec<_> = repeats.iter().map(|(_, _, run)| *run).collect();
-        let (records, states) = tokio::join!(self.queue.look(runs.clone()), self.store.states(runs));
-        // The queue is away, and not full: nothing is taken back.
-        let records = records.unwrap_or_default();
-        for (at, (index, one, run)) in repeats.into_iter().enumerate() {
-            let ended = states.as_ref().is_ok_and(|states| states[at].is_some_and(State::is_final));
-            answers[index] = Some(match records.get(at) {
-                None => Ok(Written { waits: true, repeated: true, ..accepted(run) }),
-                Some(record) if record.is_some() || ended => repeated(run, true, &one),
-                Some(_) => {
-                    let age = one.run.created.timestamp_millis() - i64::try_from(run.millis()).unwrap_or(0);
-                    if age > UNANSWERED {
-                        self.unqueued.note([run]);
-                    }
-                    Err(SubmitError::Unavailable(
-                        "an earlier call with this key has not been answered yet".into(),
-                    ))
-                }
+        let runs = repeats.iter().map(|(_, _, run)| *run).collect();
+        let Ok(records) = self.queue.look(runs).await else {
+            // The queue is away, and not full: nothing is taken back.
+            for (index, _, run) in repeats {
+                answers[index] = Some(Ok(Written { waits: true, repeated: true, ..accepted(run) }));
+            }
+            return;
+        };
+        let mut missing = Vec::new();
+        for ((index, one, run), record) in repeats.into_iter().zip(records) {
+            match record {
+                Some(_) => answers[index] = Some(repeated(run, true, &one)),
+                None => missing.push((index, one, run)),
+            }
+        }
+        if missing.is_empty() {
+            return;
+        }
+        // What has left the queue by ending has ended in the store since before that.
+        let states = self.store.states(missing.iter().map(|(_, _, run)| *run).collect()).await;
+        let states = states.unwrap_or_else(|_| vec![None; missing.len()]);
+        for ((index, one, run), state) in missing.into_iter().zip(states) {
+            answers[index] = Some(match state {
+                Some(state) if state.is_final() => repeated(run, true, &one),
+                _ => Err(self.unanswered(run, &one)),
             });
         }
+    }
+
+    /// Whoever asked first has not been answered, or is dead.
+    fn unanswered(&self, run: RunId, again: &Prepared) -> SubmitError {
+        let age = again.run.created.timestamp_millis() - i64::try_from(run.millis()).unwrap_or(0);
+        if age > UNANSWERED {
+            self.unqueued.note([run]);
+        }
+        SubmitError::Unavailable("an earlier call with this key has not been answered yet".into())
     }
 
     async fn enqueue(&self, runs: Vec<(usize, Prepared)>, answers: &mut [Option<Answer>]) {
