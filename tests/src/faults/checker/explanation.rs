@@ -36,7 +36,7 @@ const RECONNECT: Duration = Duration::from_secs(5);
 const REPORT: Duration = Duration::from_secs(10);
 /// How long the store may not know of an end that the queue has and whose server died with the row: one round of the reconciler, and the age
 /// that it looks at.
-const RECONCILED: Duration = Duration::from_secs(90);
+const RECONCILED: Duration = Duration::from_secs(60);
 /// By so much the moments of different processes, and what they do at once, may be apart.
 const SLACK: Duration = Duration::from_secs(1);
 

@@ -18,8 +18,8 @@ use super::{Invariant, Violation};
 
 /// Much longer than a slow machine needs, and half of the pause of the sweep that finds what every hint has missed.
 const LONG: Duration = Duration::from_secs(15);
-/// How long a fault may act on after it was healed: what is only in the store is looked for each minute, when it is 15 s old.
-const RECOVERY: Duration = Duration::from_secs(90);
+/// How long a fault may act on after it was healed: what is only in the store is looked for each 30 s, when it is 10 s old.
+const RECOVERY: Duration = Duration::from_secs(60);
 
 pub fn check(evidence: &Evidence) -> Vec<Violation> {
     let workers = Workers::of(evidence);
