@@ -35,7 +35,7 @@ pub fn is(bug: Bug) -> bool {
 }
 
 /// Does this while whoever asked for it has his answer.
-#[allow(clippy::disallowed_methods, reason = "that nobody waits for it is the bug")]
+#[expect(clippy::disallowed_methods, reason = "that nobody waits for it is the bug")]
 pub fn unheard<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) {
     tokio::spawn(work);
 }

@@ -19,7 +19,7 @@ pub struct Started {
 pub enum Finding {
     /// Taken from the queue and never sent, as the session had ended, or the answer never came.
     Unsent { worker: Name, run: RunId, fence: Fence },
-    /// Sent, and not accepted in time: whether it began is not known.
+    /// Sent, and not accepted in time: whether it began is not known. Or the queue may say that the worker has it, which does not any more.
     Unaccepted { worker: Name, run: RunId, fence: Fence },
     /// The queue gave it to this worker, which does not have it.
     Missing { worker: Name, missing: Missing },
