@@ -311,6 +311,16 @@ pub enum Claim {
     Unknown,
 }
 
+/// The verdict on what is said of a run that neither the queue nor the store knows: the queue may have lost a fast run whose row is to come.
+pub fn unknown(fence: Fence, now: DateTime<Utc>) -> Verdict {
+    if fence.is_young(micros(now)) { Verdict::Retry } else { Verdict::Unknown }
+}
+
+/// As fences count the time.
+pub(crate) fn micros(time: DateTime<Utc>) -> u64 {
+    u64::try_from(time.timestamp_micros()).unwrap_or(0)
+}
+
 /// What this fence of a worker is.
 pub fn claim(record: &Record, fence: Fence, now: DateTime<Utc>) -> Claim {
     match record.fence {
@@ -319,7 +329,7 @@ pub fn claim(record: &Record, fence: Fence, now: DateTime<Utc>) -> Claim {
         Some(latest) if latest > fence => Claim::Stale,
         _ => match &record.phase {
             Phase::InFlight { session, .. } if *session != SessionId::NONE => Claim::Unknown,
-            _ if fence.is_possible(u64::try_from(now.timestamp_micros()).unwrap_or(0)) => Claim::Forgotten,
+            _ if fence.is_possible(micros(now)) => Claim::Forgotten,
             _ => Claim::Unknown,
         },
     }

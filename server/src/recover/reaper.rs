@@ -14,7 +14,7 @@ use crate::dispatch::Finding;
 use crate::metrics::{PanicIn, Reconciled};
 use crate::queue::{Phase, Record, Restored, Silent};
 use crate::run::{AttemptEnd, Fence, Place, Run, RunId, State};
-use crate::settle::{End, Settler, Verdict, Witness};
+use crate::settle::{End, Settler, Verdict, Witness, micros};
 
 /// How often silent sessions are looked for. It adds to the 8 s after which a dead worker's runs are given to others, who are to have them
 /// within 10 s.
@@ -104,7 +104,7 @@ async fn mend(settler: &Settler, found: Vec<Finding>) -> Vec<End> {
 /// A worker runs what the queue does not know: if it is open in the store, the queue has lost it and gets it back as it was, unless it has ended
 /// meanwhile, or just before.
 async fn remember(settler: &Settler, worker: Name, run: RunId, fence: Fence) {
-    if !fence.is_possible(u64::try_from(settler.clock.now().timestamp_micros()).unwrap_or(0)) {
+    if !fence.is_possible(micros(settler.clock.now())) {
         return warn!(%run, %worker, "a worker holds what nobody can have given it");
     }
     let view = match settler.store.run(run).await {

@@ -25,6 +25,9 @@ const BATCH: u32 = 500;
 /// How long an `any(..)` run that was perhaps claimed waits at the least for whoever has it to say so.
 const HOLD: Duration = Duration::from_secs(10);
 
+/// How long any other waits before it is claimed: its end may have been on its way to the store, and takes it out again.
+const PAUSE: Duration = Duration::from_secs(3);
+
 /// How often all sessions say anew what they hold while a long rebuild goes on: what is held back is still held back then.
 const DOUBT: Duration = Duration::from_secs(4);
 
@@ -117,8 +120,9 @@ pub(super) async fn give_back(
     Ok(entered)
 }
 
-/// As it was: running ones stay with their worker. A run that names its worker can wait in its place, since that worker says what it holds before it
-/// is given anything; any other may have been claimed unseen, and waits a little. So does whatever is not to take place.
+/// As it was: running ones stay with their worker. What waits is held back for a moment, as its end may be on its way; a run for any worker for longer,
+/// as it may have been claimed unseen, while a worker that is named says what it holds before it is given anything. So is whatever is not to
+/// take place.
 fn restored(open: OpenRun, missed: &BTreeSet<RunId>, claimed: Claimed, now: DateTime<Utc>) -> Restored {
     let mut delay = (open.ready - now).to_std().unwrap_or(Duration::ZERO);
     let held = open.worker.filter(|_| open.state == State::Running);
@@ -128,6 +132,8 @@ fn restored(open: OpenRun, missed: &BTreeSet<RunId>, claimed: Claimed, now: Date
     let unsure = waits && !missed && claimed == Claimed::Perhaps && matches!(open.run.place, Place::Any(_));
     if unsure || waits && missed {
         delay = HOLD;
+    } else if waits && claimed == Claimed::Perhaps {
+        delay = PAUSE;
     }
     let entry = Entry::of(&open.run, delay);
     Restored {

@@ -3,7 +3,7 @@
 use tracing::{debug, warn};
 
 use crate::run::RunId;
-use crate::settle::{Claim, Settler, Verdict, claim};
+use crate::settle::{Claim, Settler, Verdict, claim, unknown};
 use crate::store::MessageBatch;
 
 pub(super) async fn keep(settler: &Settler, batches: Vec<MessageBatch>) -> Vec<Verdict> {
@@ -59,7 +59,10 @@ async fn judge(settler: &Settler, batches: &[MessageBatch]) -> Result<Vec<Verdic
             Claim::Unknown => Verdict::Unknown,
         },
         // The queue has settled or lost it. Its output is still its own.
-        None => states.next().flatten().map_or(Verdict::Unknown, |_| Verdict::Recorded),
+        None => match states.next().flatten() {
+            Some(_) => Verdict::Recorded,
+            None => unknown(batch.fence, clock.now()),
+        },
     });
     Ok(judged.collect())
 }

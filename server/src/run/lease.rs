@@ -13,6 +13,15 @@ impl Fence {
     /// By so many microseconds a fence may be later than the time: clocks differ, and are set back.
     pub const AHEAD: u64 = 24 * 3600 * 1_000_000;
 
+    /// So long after it was given, in microseconds, the row of its run may still be on its way to the store.
+    pub const YOUNG: u64 = 60 * 1_000_000;
+
+    /// Whether it was given a moment before `now`, in microseconds since 1970: that nobody knows its run does not say yet that there is none.
+    #[must_use]
+    pub fn is_young(self, now: u64) -> bool {
+        now < self.0.saturating_add(Self::YOUNG) && self.is_possible(now)
+    }
+
     /// Whether it can have been given by now, in microseconds since 1970, as fences are no later than the time when they are given. One that
     /// cannot, and that nobody knows, is forged.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use tracing::warn;
 
-use super::{End, Settler, Verdict};
+use super::{End, Settler, Verdict, Witness, unknown};
 use crate::queue::{Entry, Restored};
 use crate::run::{Conclusion, Next, Outcome, next};
 use crate::store::{EndedAttempt, Recorded, RunView};
@@ -27,6 +27,7 @@ impl Settler {
             }
         }
         match self.store.run(end.run).await {
+            Ok(None) if end.by == Witness::Worker => unknown(end.fence, self.clock.now()),
             Ok(None) => Verdict::Unknown,
             Ok(Some(view)) if view.state.is_final() => {
                 let same = view
