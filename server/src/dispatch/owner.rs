@@ -1,5 +1,6 @@
 //! The one task that owns the sessions: it waits for an event, lets the board decide, and acts.
 
+mod calls;
 mod done;
 mod hints;
 
@@ -24,10 +25,10 @@ use super::flapping::Flapping;
 use super::session::HEARTBEAT;
 use super::{ConnectError, Dispatch, Finding, FromWorker, Hello, Started, ToWorker};
 use crate::metrics::{Metrics, PanicIn, SessionEnd, SessionRefused};
-use crate::panics::Panics;
 use crate::planted::{self, Bug};
 use crate::queue::{Queue, QueueError, Session, SessionId};
 use crate::run::{Fence, Lease, Place, RunId};
+use calls::asked;
 use done::Done;
 
 /// How many events may wait for the owner; a session's reader then waits, and its worker with it.
@@ -38,9 +39,6 @@ const TICK: Duration = Duration::from_secs(1);
 const LAG: Duration = Duration::from_millis(250);
 /// How often everything is looked at, whatever the hints said.
 const SWEEP: Duration = Duration::from_secs(30);
-
-/// How many sessions are asked for at once what the queue has given them.
-const RECALL: usize = 500;
 
 /// What of dispatch can be set.
 #[derive(Debug, Clone)]
@@ -242,98 +240,6 @@ impl Owner {
         }));
     }
 
-    /// Opens a session again that the queue no longer knows, with all that it holds.
-    fn reopen(&mut self, worker: &Name, id: SessionId) {
-        let Some(live) = self.state.board.get(worker, id) else { return };
-        let (session, holding) = (live.session.clone(), live.tell());
-        let held = pairs(&holding);
-        let (queue, panics) = self.asking();
-        self.state.jobs.push(Box::pin(async move {
-            let found = asked(&panics, queue.open(session.clone(), held)).await;
-            Done::Reopened { session, holding, found }
-        }));
-    }
-
-    fn claim(&mut self) {
-        if self.state.claiming {
-            return;
-        }
-        if std::mem::take(&mut self.state.recall) {
-            return self.recall();
-        }
-        let claims = self.state.board.claims();
-        if claims.is_empty() {
-            return;
-        }
-        self.state.claiming = true;
-        let (queue, panics) = self.asking();
-        self.state.jobs.push(Box::pin(async move {
-            let claimed = asked(&panics, queue.claim(claims.clone())).await;
-            Done::Claimed { claims, claimed }
-        }));
-    }
-
-    /// Asks what the queue has given to doubtful sessions. Nothing is claimed meanwhile, so that what the board did not hold before it never came here.
-    fn recall(&mut self) {
-        let count = self.state.doubtful.len().min(RECALL);
-        let mut sessions: Vec<_> = self.state.doubtful.drain(..count).collect();
-        // What a session that has ended was given is settled when its worker comes back, or when its time is over.
-        sessions.retain(|(worker, id)| self.state.board.get(worker, *id).is_some());
-        if sessions.is_empty() {
-            return;
-        }
-        let mut known: HashSet<_> = self.state.accepting.iter().copied().collect();
-        known.extend(self.state.accepted.iter().map(|one| (one.run, one.fence)));
-        for (worker, id) in &sessions {
-            let live = self.state.board.get(worker, *id);
-            known.extend(live.into_iter().flat_map(|live| pairs(&live.holding())));
-        }
-        self.state.claiming = true;
-        let (queue, panics) = self.asking();
-        self.state.jobs.push(Box::pin(async move {
-            let given = asked(&panics, queue.unaccepted(sessions.clone())).await;
-            Done::Recalled { sessions, known, given }
-        }));
-    }
-
-    fn accept(&mut self) {
-        if !self.state.accepting.is_empty() || self.state.accepted.is_empty() {
-            return;
-        }
-        let started = std::mem::take(&mut self.state.accepted);
-        self.state.accepting = started.iter().map(|one| (one.run, one.fence)).collect();
-        let (queue, panics) = self.asking();
-        self.state.jobs.push(Box::pin(async move {
-            let counted =
-                asked(&panics, queue.accept(started.iter().map(|one| (one.run, one.fence)).collect())).await;
-            Done::Accepted { started, counted }
-        }));
-    }
-
-    fn renew(&mut self) {
-        let sessions: Vec<_> =
-            self.state.board.sessions().map(|live| (live.session.worker.clone(), live.session.id)).collect();
-        if self.state.renewing || sessions.is_empty() {
-            return;
-        }
-        self.state.renewing = true;
-        let (queue, panics) = self.asking();
-        self.state.jobs.push(Box::pin(async move {
-            let alive = asked(&panics, queue.renew(sessions.clone())).await;
-            Done::Renewed { sessions, alive }
-        }));
-    }
-
-    fn sweep(&mut self) {
-        if self.state.doubtful.is_empty() {
-            self.state.doubtful = self.state.board.sessions().map(key).collect();
-        }
-        let (queue, panics) = self.asking();
-        self.state
-            .jobs
-            .push(Box::pin(async move { Done::Selectors(asked(&panics, queue.selectors()).await) }));
-    }
-
     fn on_tick(&mut self, now: Instant) {
         self.state.flapping.tick(now);
         for place in std::mem::take(&mut self.state.failed) {
@@ -395,14 +301,6 @@ impl Owner {
         }
     }
 
-    fn close_in_queue(&mut self, worker: &Name, session: SessionId) {
-        let ((queue, panics), worker) = (self.asking(), worker.clone());
-        self.state.jobs.push(Box::pin(async move {
-            let closed = asked(&panics, queue.close(worker.clone(), session)).await;
-            Done::Closed { worker, closed }
-        }));
-    }
-
     /// Another daemon of this name has taken over from the one that had it.
     fn swapped(&mut self, worker: &Name, instance: &str) {
         if self.state.flapping.swapped(worker, instance, Instant::now()) {
@@ -436,22 +334,9 @@ impl Owner {
         }
     }
 
-    fn asking(&self) -> (Arc<dyn Queue>, Panics) {
-        (self.queue.clone(), self.metrics.panics.clone())
-    }
-
     fn failed(what: &str, error: &QueueError) {
         warn!(%error, "failed to {what}");
     }
-}
-
-/// What the queue answers. A panic is an answer too, to this call alone.
-async fn asked<T>(
-    panics: &Panics,
-    call: impl Future<Output = Result<T, QueueError>>,
-) -> Result<T, QueueError> {
-    let answer = panics.catch(PanicIn::Queue, call).await;
-    answer.unwrap_or_else(|| Err(QueueError::Unusable("the call of the queue panicked".into())))
 }
 
 fn key(live: &Live) -> (Name, SessionId) {
