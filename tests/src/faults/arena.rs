@@ -1,9 +1,7 @@
 //! An installation to break: MariaDB, Redis, servers, workers, something that asks for runs, and somebody who writes down what is broken.
 
-use std::collections::HashMap;
 use std::fs;
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -16,7 +14,6 @@ use tokio::time::sleep;
 use tonic::Code;
 
 use super::checker::Verdict;
-use super::clock::FakeClock;
 use super::counted::Counted;
 use super::deed::Deed;
 use super::evidence::{Evidence, Schedule};
@@ -27,32 +24,22 @@ use super::records::Records;
 use super::sessions::Sessions;
 use super::testimony::{Execution, Testimony, Witness};
 use super::watch::Watch;
-use super::witness::{self, HANDLER};
+use super::witness::HANDLER;
 use super::workload::{Door, Load, Shape};
 use crate::support::metrics::Metrics;
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
-use crate::support::worker::{Worker, WorkerOptions};
-use crate::support::{Backend, Cluster, Detour, eventually, program};
+use crate::support::worker::Worker;
+use crate::support::{Backend, Cluster, eventually};
+
+mod plan;
+
+pub use plan::Plan;
 
 /// The label of all workers.
 pub const ALL: &str = "role=web";
-/// How long an installation may take to become quiet.
-const PATIENCE: Duration = Duration::from_secs(180);
 /// How long the history of fast runs may take whose server has died.
 const HISTORY: Duration = Duration::from_secs(40);
-
-/// What to break.
-#[derive(Debug)]
-pub struct Plan {
-    options: crate::support::ClusterOptions,
-    testimony: Scratch,
-    names: Vec<String>,
-    slots: u32,
-    /// Of each worker.
-    allotted: HashMap<String, u32>,
-    patience: Duration,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -72,14 +59,7 @@ pub struct Arena {
 impl Arena {
     /// Three servers (embedded: one), with services of their own, and workers that know all of them.
     pub fn on(backend: Backend) -> Plan {
-        Plan {
-            options: Cluster::on(backend).servers(3).own_services().roaming(),
-            testimony: Scratch::new("testimony"),
-            names: Vec::new(),
-            slots: 4,
-            allotted: HashMap::new(),
-            patience: PATIENCE,
-        }
+        Plan::on(backend)
     }
 
     /// A mixture of both classes and all kinds of targets, with this deed.
@@ -269,133 +249,6 @@ impl Arena {
         let base = self.evidence.shapes.len();
         self.evidence.shapes.extend_from_slice(shapes);
         u16::try_from(base).expect("an arena has few shapes")
-    }
-}
-
-impl Plan {
-    pub fn servers(mut self, servers: usize) -> Self {
-        self.options = self.options.servers(servers);
-        self
-    }
-
-    /// SDK workers `w-1`, `w-2` ..
-    pub fn witnesses(self, count: usize) -> Self {
-        (0..count).fold(self, |plan, _| plan.witness(|worker| worker))
-    }
-
-    /// One more SDK worker, with something of its own.
-    pub fn witness(mut self, with: impl FnOnce(WorkerOptions) -> WorkerOptions) -> Self {
-        let number = 1 + self.names.iter().filter(|name| name.starts_with("w-")).count();
-        let name = format!("w-{number}");
-        let worker = WorkerOptions::witness(&name, self.testimony.path()).label(ALL).slots(self.slots);
-        self.options = self.options.workers([with(worker)]);
-        self.name(name)
-    }
-
-    /// One more real daemon, with something of its own.
-    pub fn daemon_with(mut self, name: &str, with: impl FnOnce(WorkerOptions) -> WorkerOptions) -> Self {
-        let witness = program::built("witness");
-        let toml = witness::daemon(HANDLER, &witness, name, self.testimony.path());
-        let worker = WorkerOptions::configured(name, &toml).label(ALL).slots(self.slots);
-        self.options = self.options.workers([with(worker)]);
-        self.names.push(name.to_owned());
-        self
-    }
-
-    /// Real daemons `d-1`, `d-2` ..
-    pub fn daemons(mut self, count: usize) -> Self {
-        for number in 1..=count {
-            self = self.daemon(&format!("d-{number}"), &[HANDLER], None);
-        }
-        self
-    }
-
-    /// One real daemon, with these handlers, which all do the same, and maybe of another build than this one.
-    pub fn daemon(mut self, name: &str, handlers: &[&str], build: Option<&Path>) -> Self {
-        let witness = program::built("witness");
-        let table = |handler: &&str| witness::daemon(handler, &witness, name, self.testimony.path());
-        let toml: String = handlers.iter().map(table).collect();
-        let worker = WorkerOptions::configured(name, &toml).label(ALL).slots(self.slots);
-        let worker = match build {
-            Some(build) => worker.build(build),
-            None => worker,
-        };
-        self.options = self.options.workers([worker]);
-        self.name(name.to_owned())
-    }
-
-    fn name(mut self, name: String) -> Self {
-        self.allotted.insert(name.clone(), self.slots);
-        self.names.push(name);
-        self
-    }
-
-    /// How long it may take to become quiet, where it is known never to.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
-
-    /// Servers that can have a bug planted, and maybe this one: see `server/src/planted.rs`.
-    pub fn planted(mut self, bug: Option<&str>) -> Self {
-        self.options = self.options.server_program(&program::planted());
-        if let Some(bug) = bug {
-            self.options = self.options.server_variable("MARABUNTA_PLANTED", bug);
-        }
-        self
-    }
-
-    /// Another build of the servers than this one.
-    pub fn server_program(mut self, program: &Path) -> Self {
-        self.options = self.options.server_program(program);
-        self
-    }
-
-    /// Of each worker that is named from here on; 4 unless set.
-    pub fn slots(mut self, slots: u32) -> Self {
-        self.slots = slots;
-        self
-    }
-
-    /// haproxy before the servers, and workers that know only it.
-    pub fn balanced(mut self) -> Self {
-        self.options = self.options.balanced();
-        self
-    }
-
-    /// Something may stand on the links.
-    pub fn detour(mut self, detour: Detour) -> Self {
-        self.options = self.options.detour(detour);
-        self
-    }
-
-    /// Servers listen at another address of this host, where namespaces can reach them.
-    pub fn listen(mut self, ip: Ipv4Addr) -> Self {
-        self.options = self.options.listen(ip);
-        self
-    }
-
-    /// The server at this place sees this clock.
-    pub fn server_clock(mut self, at: usize, clock: &FakeClock) -> Self {
-        self.options = self.options.server_environment(at, clock.environment());
-        self
-    }
-
-    /// One more argument for every server.
-    pub fn server_argument(mut self, argument: &str) -> Self {
-        self.options = self.options.server_argument(argument);
-        self
-    }
-
-    /// Starts it all and waits until every worker is online.
-    pub async fn start(self) -> Arena {
-        let cluster = self.options.start().await;
-        let door = Door::new(cluster.doors());
-        let watch = Watch::over(cluster.doors());
-        let history = History::default();
-        let evidence = Evidence { slots: self.allotted, ..Evidence::default() };
-        let Self { names, patience, testimony, .. } = self;
-        Arena { cluster, history, names, door, watch, evidence, patience, testimony }
     }
 }
 

@@ -12,6 +12,7 @@ use super::super::evidence::Evidence;
 use super::super::finding::Finding;
 use super::super::history::Touched;
 use super::super::moment::Moment;
+use super::super::witness::HANDLER;
 use crate::support::Backend;
 
 /// In seconds beside the true time, one after the other.
@@ -33,7 +34,7 @@ pub async fn of_workers(backend: Backend) -> Finding {
             worker.variable(name.to_str().expect("these names are ASCII"), value)
         })
     };
-    let plan = Arena::on(backend).witness(seen).daemon_with("d-1", seen).witnesses(1);
+    let plan = Arena::on(backend).witness(seen).daemon("d-1", &[HANDLER], seen).witnesses(1);
     jumping(plan, &clock, Touched::Worker("w-1".to_owned())).await
 }
 

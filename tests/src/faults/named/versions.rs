@@ -14,6 +14,7 @@ use super::super::testimony::Word;
 use super::super::witness::HANDLER;
 use super::super::workload::Shape;
 use crate::support::Backend;
+use crate::support::worker::WorkerOptions;
 
 /// A kind of task that only the new workers know.
 const NOVEL: &str = "novel";
@@ -22,9 +23,9 @@ const NOVEL: &str = "novel";
 pub async fn older_workers(backend: Backend) -> Finding {
     let previous = Previous::build();
     let plan = Arena::on(backend).slots(4).witnesses(2);
-    let plan = plan.daemon("old-1", &[HANDLER], Some(&previous.worker));
-    let plan = plan.daemon("old-2", &[HANDLER], Some(&previous.worker));
-    together(plan.daemon("new-1", &[HANDLER, NOVEL], None), &previous).await
+    let old = |worker: WorkerOptions| worker.build(&previous.worker);
+    let plan = plan.daemon("old-1", &[HANDLER], old).daemon("old-2", &[HANDLER], old);
+    together(plan.daemon("new-1", &[HANDLER, NOVEL], |worker| worker), &previous).await
 }
 
 /// Workers of this version with servers of the previous one.
