@@ -17,7 +17,7 @@ use crate::follow::Follow;
 use crate::journal::Journal;
 use crate::metrics::{Metrics, Page, PanicIn};
 use crate::plan::{self, Planner, Tasks};
-use crate::recover;
+use crate::recover::{self, rebuild::Unseen};
 use crate::report::Report;
 use crate::rpc;
 use crate::run::RunId;
@@ -142,7 +142,9 @@ pub(super) fn settle(kept: &Kept, server: &str, clock: StoreClock, metrics: Arc<
 impl Settled {
     /// Fills the queue from the store if it is empty.
     pub async fn check(&self) -> Result<(), recover::rebuild::RebuildError> {
-        recover::rebuild::check(&self.settler).await
+        // The only server of an embedded store has just begun.
+        let unseen = if self.settler.store.is_embedded() { Unseen::Claim } else { Unseen::End };
+        recover::rebuild::check(&self.settler, unseen).await
     }
 }
 

@@ -34,7 +34,7 @@ const DOUBT: Duration = Duration::from_secs(4);
 /// Watches over the queue until `stop`.
 pub async fn run(settler: Settler, stop: CancellationToken) {
     loop {
-        if let Err(error) = check(&settler).await {
+        if let Err(error) = check(&settler, Unseen::End).await {
             warn!(%error, "failed to rebuild the queue: trying again");
         }
         tokio::select! {
@@ -53,15 +53,18 @@ pub enum RebuildError {
     Store(#[from] StoreError),
 }
 
-/// Whether what the queue lost may be with a worker that could not say so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Claimed {
-    Never,
-    Perhaps,
+/// The most that may have happened to a run which the queue does not have, and nobody who is asked has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unseen {
+    Nothing,
+    /// It was given to a worker, which could not say so.
+    Claim,
+    /// Or it has ended, and its end is on its way to the store.
+    End,
 }
 
 /// Rebuilds the queue if it is empty-handed and nobody else does.
-pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
+pub async fn check(settler: &Settler, unseen: Unseen) -> Result<(), RebuildError> {
     if !settler.queue.is_empty_handed().await? || !settler.queue.begin_rebuild(RIGHT).await? {
         return Ok(());
     }
@@ -76,7 +79,7 @@ pub async fn check(settler: &Settler) -> Result<(), RebuildError> {
         after = Some(last.run.id);
         let now = settler.store.now().await?;
         let missed = missed::among(&settler.store, &runs, (released, now), now).await?;
-        count += give_back(settler, runs, &missed, Claimed::Perhaps, now).await?;
+        count += give_back(settler, runs, &missed, unseen, now).await?;
         renew(&*settler.queue).await?;
         if doubted.elapsed() > DOUBT {
             doubted = Instant::now();
@@ -104,11 +107,11 @@ pub(super) async fn give_back(
     settler: &Settler,
     open: Vec<OpenRun>,
     missed: &BTreeSet<RunId>,
-    claimed: Claimed,
+    unseen: Unseen,
     now: DateTime<Utc>,
 ) -> Result<usize, RebuildError> {
     let ids: Vec<RunId> = open.iter().map(|open| open.run.id).collect();
-    let runs = open.into_iter().map(|open| restored(open, missed, claimed, now)).collect();
+    let runs = open.into_iter().map(|open| restored(open, missed, unseen, now)).collect();
     let entered = settler.queue.restore(runs).await?;
     let states = settler.store.states(ids.clone()).await?;
     for (run, state) in ids.into_iter().zip(states) {
@@ -123,16 +126,16 @@ pub(super) async fn give_back(
 /// As it was: running ones stay with their worker. What waits is held back for a moment, as its end may be on its way; a run for any worker for longer,
 /// as it may have been claimed unseen, while a worker that is named says what it holds before it is given anything. So is whatever is not to
 /// take place.
-fn restored(open: OpenRun, missed: &BTreeSet<RunId>, claimed: Claimed, now: DateTime<Utc>) -> Restored {
+fn restored(open: OpenRun, missed: &BTreeSet<RunId>, unseen: Unseen, now: DateTime<Utc>) -> Restored {
     let mut delay = (open.ready - now).to_std().unwrap_or(Duration::ZERO);
     let held = open.worker.filter(|_| open.state == State::Running);
     let missed = missed.contains(&open.run.id);
     let waits = delay.is_zero() && held.is_none();
     // One that was missed has not been let go since, and whether it takes place is not to hang on who connects.
-    let unsure = waits && !missed && claimed == Claimed::Perhaps && matches!(open.run.place, Place::Any(_));
+    let unsure = waits && !missed && unseen >= Unseen::Claim && matches!(open.run.place, Place::Any(_));
     if unsure || waits && missed {
         delay = HOLD;
-    } else if waits && claimed == Claimed::Perhaps {
+    } else if waits && unseen == Unseen::End {
         delay = PAUSE;
     }
     let entry = Entry::of(&open.run, delay);

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::missed;
-use super::rebuild::{Claimed, RebuildError, give_back};
+use super::rebuild::{RebuildError, Unseen, give_back};
 use super::unrecorded::record;
 use crate::metrics::{PanicIn, Reconciled, RunEnd};
 use crate::run::{Conclusion, Durability, Reason, RunId, State};
@@ -82,14 +82,14 @@ async fn mend(settler: &Settler, open: Vec<OpenRun>) -> Result<(), RebuildError>
             (None, Durability::Fast) => lost(settler, open).await?,
         }
     }
-    queue_again(settler, back, Claimed::Perhaps).await
+    queue_again(settler, back, Unseen::End).await
 }
 
 /// Queues durable runs that the queue was seen not to have. What left it by ending is not open any more since before that.
 pub(super) async fn queue_again(
     settler: &Settler,
     missing: Vec<RunId>,
-    claimed: Claimed,
+    unseen: Unseen,
 ) -> Result<(), RebuildError> {
     let back = settler.store.open_among(missing).await?;
     if !back.is_empty() {
@@ -99,7 +99,7 @@ pub(super) async fn queue_again(
             Some(dark) => missed::among(&settler.store, &back, dark, now).await?,
             None => BTreeSet::new(),
         };
-        let count = give_back(settler, back, &missed, claimed, now).await?;
+        let count = give_back(settler, back, &missed, unseen, now).await?;
         info!(runs = count, "queued open runs that the queue did not have");
         settler.metrics.runs_reconciled.add(Reconciled::Unqueued, count);
     }

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::rebuild::{Claimed, RebuildError};
+use super::rebuild::{RebuildError, Unseen};
 use super::reconcile::queue_again;
 use crate::run::RunId;
 use crate::settle::Settler;
@@ -44,7 +44,7 @@ async fn queue(settler: &Settler, runs: &[RunId]) -> Result<(), RebuildError> {
     let missing: Vec<RunId> =
         runs.iter().zip(records).filter_map(|(run, record)| record.is_none().then_some(*run)).collect();
     if !missing.is_empty() && !settler.queue.is_empty_handed().await? {
-        queue_again(settler, missing, Claimed::Never).await?;
+        queue_again(settler, missing, Unseen::Nothing).await?;
     }
     Ok(())
 }

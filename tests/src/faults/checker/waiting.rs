@@ -180,7 +180,7 @@ mod tests {
     fn a_fault_explains_it_while_it_is_there_and_until_all_has_recovered() {
         // From when to when something is broken, for a run that is begun after 200 s.
         for (from, to, expected) in
-            [(190, 191, 1), (0, 10, 1), (0, 100, 0), (0, 200, 0), (10, 120, 0), (20, 120, 1)]
+            [(190, 191, 1), (0, 10, 1), (0, 130, 0), (0, 200, 0), (10, 130, 0), (20, 130, 1)]
         {
             let mut made = begun_after(200);
             made.fault("w-1", from * SECOND, to * SECOND);
