@@ -29,6 +29,9 @@ pub(super) const GROUP: usize = 256 << 10;
 const RESERVE: u64 = 32 << 20;
 /// Bytes of messages kept in memory while the disk takes none; more is left out.
 const MEMORY: usize = 8 << 20;
+/// What a disk that took nothing has to take before it counts as well: what one attempt may say at once. A few bytes are often left on a
+/// disk that is full.
+const ROOM: usize = GROUP;
 /// Records that may wait at once, so that the index stays small however short the messages are.
 const RECORDS: usize = 500_000;
 
@@ -224,11 +227,16 @@ impl Ledger {
 
     /// Tries whether the trouble is over.
     pub fn probe(&mut self) {
-        if self.failure.take().is_some()
-            && let Some(place) = self.note(Record { body: Some(Body::Forgotten(true)), ..Record::default() })
-        {
-            self.log.release(place);
-            tracing::info!("the spool can be written again");
+        if self.failure.is_some() {
+            // No record: a daemon that finds it after a crash passes over it.
+            match self.log.append(&[0; ROOM]) {
+                Ok(place) => {
+                    self.log.release(place);
+                    self.failure = None;
+                    tracing::info!("the spool can be written again");
+                }
+                Err(error) => self.fail(&error),
+            }
         }
         self.judge_space();
     }
