@@ -28,30 +28,41 @@ impl Previous {
         CHOSEN.get_or_init(|| revision);
     }
 
-    /// The newest tag `v*` below this commit; without one, the commit before the latest change of the wire. Built once, in the profile of this program, into
-    /// `target/previous`; cargo tells how far it is.
+    /// The newest tag `v*` below this commit; without one, the newest commit before the latest change of the wire that can be built. Built once, in the
+    /// profile of this program, into `target/previous`; cargo tells how far it is.
     pub fn build() -> Self {
-        let revision = commit(CHOSEN.get().cloned().unwrap_or_else(latest));
+        let candidates = CHOSEN.get().cloned().map_or_else(latest, |chosen| vec![chosen]);
+        let candidates = candidates.iter().map(|revision| commit(revision));
+        let built =
+            candidates.inspect(|revision| println!("The previous version is {revision}.")).find_map(Self::at);
+        built.expect("the previous version can be built: name a revision that can with --previous")
+    }
+
+    fn at(revision: String) -> Option<Self> {
         let root = program::target().join("previous");
         let (source, programs) = (root.join("source").join(&revision), root.join(&revision));
         if PROGRAMS.iter().any(|name| !programs.join(name).is_file()) {
             extract(&revision, &source);
-            compile(&source, &root.join("target"), &programs);
+            if !compile(&source, &root.join("target"), &programs) {
+                return None;
+            }
         }
-        Self { revision, server: programs.join(PROGRAMS[0]), worker: programs.join(PROGRAMS[1]) }
+        Some(Self { revision, server: programs.join(PROGRAMS[0]), worker: programs.join(PROGRAMS[1]) })
     }
 }
 
-fn latest() -> String {
+/// The newest first.
+fn latest() -> Vec<String> {
     // A failure says only that there is no tag.
-    let tag = ask(&["describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"]);
-    tag.unwrap_or_else(|_| {
-        let change = git(&["log", "-1", "--first-parent", "--format=%H", "--", ":/proto/marabunta"]);
-        format!("{change}^")
-    })
+    if let Ok(tag) = ask(&["describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"]) {
+        return vec![tag];
+    }
+    let change = git(&["log", "-1", "--first-parent", "--format=%H", "--", ":/proto/marabunta"]);
+    let before = git(&["log", "--first-parent", "--format=%H", "-5", &format!("{change}^")]);
+    before.lines().map(ToOwned::to_owned).collect()
 }
 
-fn commit(revision: String) -> String {
+fn commit(revision: &str) -> String {
     git(&["rev-parse", "--verify", "--short=12", &format!("{revision}^{{commit}}")])
 }
 
@@ -62,20 +73,29 @@ fn extract(revision: &str, source: &Path) {
     archive.args(["archive", "--format=tar", revision]).current_dir(root());
     let mut archive = archive.stdout(Stdio::piped()).spawn().expect("git is installed");
     let tar = archive.stdout.take().expect("standard output is piped");
-    let taken =
-        Command::new("tar").arg("-x").current_dir(source).stdin(tar).status().expect("tar is installed");
+    // Cargo compares times only, and those of a commit are older than what was built of another.
+    let taken = Command::new("tar")
+        .args(["-x", "--touch"])
+        .current_dir(source)
+        .stdin(tar)
+        .status()
+        .expect("tar is installed");
     let given = archive.wait().expect("git was started");
     assert!(taken.success() && given.success(), "failed to take {revision} out of git");
 }
 
-fn compile(source: &Path, target: &Path, programs: &Path) {
+/// False if it does not compile.
+fn compile(source: &Path, target: &Path, programs: &Path) -> bool {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--locked", "--workspace", "--bins", "--target-dir"]).arg(target);
+    cargo.args(["build", "--locked", "--bins", "--target-dir"]).arg(target);
+    cargo.args(PROGRAMS.iter().flat_map(|package| ["--package", package]));
     if program::is_release() {
         cargo.arg("--release");
     }
     let built = cargo.current_dir(source).stdin(Stdio::null()).status().expect("cargo is installed");
-    assert!(built.success(), "failed to build the previous version in {}", source.display());
+    if !built.success() {
+        return false;
+    }
     fs::create_dir_all(programs).expect("the target directory can be written");
     let profile = target.join(if program::is_release() { "release" } else { "debug" });
     for name in PROGRAMS {
@@ -85,6 +105,7 @@ fn compile(source: &Path, target: &Path, programs: &Path) {
             .and_then(|_| fs::rename(&unfinished, programs.join(name)));
         copied.unwrap_or_else(|error| panic!("failed to keep {name}: {error}"));
     }
+    true
 }
 
 fn git(arguments: &[&str]) -> String {
