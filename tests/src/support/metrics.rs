@@ -61,7 +61,7 @@ impl Metrics {
     /// The value of a series that must be there.
     #[track_caller]
     pub fn get(&self, series: &str) -> f64 {
-        *self.samples.get(series).unwrap_or_else(|| panic!("no {series} in {self:#?}"))
+        *self.samples.get(series).unwrap_or_else(|| panic!("no {series} among {:?}", self.samples.keys()))
     }
 
     /// All series of a metric that are not zero, by their labels.

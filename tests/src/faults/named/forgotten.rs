@@ -17,7 +17,7 @@ use crate::support::Backend;
 use crate::support::metrics::Metrics;
 
 const REBUILDS: &str = "marabunta_queue_rebuilds_total";
-const DONE: &str = "marabunta_runs_ended_total{state=\"done\",reason=\"\"}";
+const DONE: &str = "marabunta_runs_ended_total{reason=\"\",state=\"done\"}";
 
 const WORKERS: usize = 50;
 const RUNNING: usize = 1_000;

@@ -200,7 +200,7 @@ pub async fn database_out_of_reach(backend: Backend) -> Finding {
         .nothing_again()
 }
 
-/// Somebody locks the tables again and again, so that some statements wait too long and some are chosen to fail.
+/// Somebody locks the tables for longer than a server waits, and then crosswise, so that statements wait too long and some are chosen to fail.
 pub async fn database_locked(backend: Backend) -> Finding {
     let links = Links::default();
     let (arena, loads) = busy(backend, &links).await;
@@ -208,33 +208,21 @@ pub async fn database_locked(backend: Backend) -> Finding {
     let connect =
         async || AnyConnection::connect(&arena.cluster.store()).await.expect("the database answers");
     let (mut one, mut other) = (connect().await, connect().await);
+    let before = conflicts(&mut one).await;
     let fault = arena.history.apply("tables locked", [Touched::Store]);
-    sqlx::query("SET GLOBAL innodb_lock_wait_timeout = 1").execute(&mut one).await.expect("it may be set");
-    // It is of connections that are made from here on.
-    links.on(|link| matches!(link, Link::ToStore(_))).iter().for_each(|proxy| proxy.cut(Cut::Rst));
-    sleep(Duration::from_secs(1)).await;
-    let (before, mut ours) = (conflicts(&mut one).await, 0);
+    let mut ours = i64::from(lock(&mut one, " DESC").await);
+    // A server waits 10 s for a lock.
+    sleep(Duration::from_secs(12)).await;
+    release(&mut one).await;
     for _ in 0..5 {
         for (connection, order) in [(&mut one, ""), (&mut other, " DESC")] {
-            // They may themselves be chosen to fail: they lock all the same until then.
-            for statement in
-                ["BEGIN".to_owned(), format!("SELECT id FROM runs ORDER BY id{order} LIMIT 50 FOR UPDATE")]
-            {
-                if let Err(error) =
-                    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *connection).await
-                {
-                    assert!(error.as_database_error().is_some(), "failed to lock: {error}");
-                    ours += 1;
-                }
-            }
+            ours += i64::from(lock(connection, order).await);
             sleep(Duration::from_millis(1_500)).await;
         }
-        for connection in [&mut one, &mut other] {
-            sqlx::query("ROLLBACK").execute(connection).await.expect("the database answers");
-        }
+        release(&mut one).await;
+        release(&mut other).await;
         sleep(Duration::from_millis(300)).await;
     }
-    sqlx::query("SET GLOBAL innodb_lock_wait_timeout = 50").execute(&mut one).await.expect("it may be set");
     let back = arena.history.heal(fault);
     let theirs = conflicts(&mut one).await - before - ours;
     conclude(arena, loads, back)
@@ -242,6 +230,23 @@ pub async fn database_locked(backend: Backend) -> Finding {
         .demand(theirs > 0, "no statement of a server waited too long or was chosen to fail")
         .seen(format!("{theirs} statements of servers failed by a lock"))
         .nothing_again()
+}
+
+/// Locks the first runs in this order, and the gap before or behind them. True if the database chose this to fail: it locks all the same until then.
+async fn lock(connection: &mut AnyConnection, order: &str) -> bool {
+    let rows = format!("SELECT id FROM runs ORDER BY id{order} LIMIT 50 FOR UPDATE");
+    let mut failed = false;
+    for statement in ["BEGIN".to_owned(), rows] {
+        if let Err(error) = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *connection).await {
+            assert!(error.as_database_error().is_some(), "failed to lock: {error}");
+            failed = true;
+        }
+    }
+    failed
+}
+
+async fn release(connection: &mut AnyConnection) {
+    sqlx::query("ROLLBACK").execute(connection).await.expect("the database answers");
 }
 
 /// How many statements have waited too long for a lock (1205) or were chosen to end a deadlock (1213), as the database counts them.
