@@ -13,6 +13,9 @@ use thiserror::Error;
 /// The key by which selectors see a worker's name. It is set by the server; no worker sets it itself.
 pub const NAME_KEY: &str = "name";
 
+/// The key by which selectors see a worker's handlers, of which it may have several. It is set by the server as well.
+pub const HANDLER_KEY: &str = "handler";
+
 /// The most labels one worker may have.
 pub const MAX_LABELS: usize = 64;
 
@@ -29,8 +32,8 @@ pub fn parse_all<K: AsRef<str>, V: Into<String>>(
         let (key, value) = (key.as_ref(), value.into());
         check_key(key)?;
         check_value(key, &value)?;
-        if key == NAME_KEY {
-            return Err(LabelError::Name);
+        if key == NAME_KEY || key == HANDLER_KEY {
+            return Err(LabelError::Reserved { key: key.to_owned() });
         }
         if labels.insert(key.to_owned(), value).is_some() {
             return Err(LabelError::Repeated { key: key.to_owned() });
@@ -88,9 +91,12 @@ pub enum LabelError {
         /// What is wrong with it.
         problem: WordProblem,
     },
-    /// The key `name` belongs to the worker's name.
-    #[error("label `{NAME_KEY}` is reserved: it always holds the worker's name")]
-    Name,
+    /// The keys `name` and `handler` belong to the worker's name and handlers.
+    #[error("label `{key}` is reserved: it always holds the worker's {}", if key == NAME_KEY { "name" } else { "handlers" })]
+    Reserved {
+        /// The key.
+        key: String,
+    },
     /// One key came twice.
     #[error("label `{key}` is given twice")]
     Repeated {

@@ -91,7 +91,12 @@ pub enum TargetError {
 /// Reads what follows the opening parenthesis.
 fn inside(rest: &str) -> Result<Selector, TargetError> {
     match rest.strip_suffix(')') {
-        Some(selector) => Ok(Selector::parse(selector)?),
+        Some(selector) => match Selector::parse(selector)? {
+            many if many.requirements().count() > Selector::MAX_REQUIREMENTS => {
+                Err(SelectorError::TooManyRequirements.into())
+            }
+            selector => Ok(selector),
+        },
         None => Err(TargetError::NotClosed { found: rest.chars().next_back().unwrap_or('(') }),
     }
 }

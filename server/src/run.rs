@@ -30,6 +30,18 @@ pub enum Place {
     Any(Selector),
 }
 
+impl Place {
+    /// Where a run of this handler waits that was asked for here: of the workers that match, only those that have it may take it. A worker that was named
+    /// gets it in any case, and says that it has not.
+    #[must_use]
+    pub fn with_handler(&self, handler: &Name) -> Self {
+        match self {
+            Self::Worker(name) => Self::Worker(name.clone()),
+            Self::Any(selector) => Self::Any(selector.clone().with_handler(handler)),
+        }
+    }
+}
+
 impl std::fmt::Display for Place {
     /// The canonical target: `web-1`, `any(role=web)`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

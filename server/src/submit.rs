@@ -2,9 +2,10 @@
 //!
 //! A durable run is committed before it is queued, a fast one is queued first. What arrives together is written together.
 
+mod known;
 mod write;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use marabunta_proto::name::Name;
@@ -19,10 +20,8 @@ use crate::queue::{Queue, shard_of};
 use crate::run::{Durability, GroupId, Key, Overlap, Place, Policy, Priority, Run, RunId, TaskRef};
 use crate::settle::Settler;
 use crate::store::{Store, StoreError};
+use known::Known;
 use write::{Prepared, Written};
-
-/// How many names of known workers are remembered.
-const KNOWN: usize = 100_000;
 
 /// A request to run something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +85,7 @@ pub struct Submit {
     /// A fast run does not wait for a database that is slow or away.
     fast: Writer,
     durable: Writer,
-    known: Arc<Mutex<std::collections::HashSet<Name>>>,
+    known: Known,
 }
 
 impl Submit {
@@ -105,7 +104,8 @@ impl Submit {
             })
         };
         let (fast, durable) = (writer(), writer());
-        Self { queue, store, clock, fast, durable, known: Arc::default() }
+        let known = Known::new(store.clone());
+        Self { queue, store, clock, fast, durable, known }
     }
 
     /// Accepts a request: all of its runs, or none as far as is known.
@@ -135,7 +135,7 @@ impl Submit {
             Target::Worker(name) => {
                 if request.online {
                     self.online(&target, vec![name.clone()]).await?;
-                } else if !self.is_known(name).await {
+                } else if !self.known.has(&Place::Worker(name.clone())).await {
                     accepted
                         .warnings
                         .push(format!("no worker named `{name}` ever connected: the run waits for one"));
@@ -143,8 +143,14 @@ impl Submit {
                 Ok(vec![Place::Worker(name.clone())])
             }
             Target::Any(selector) => {
+                let able = selector.clone().with_handler(&request.handler);
                 if request.online {
-                    self.online(&target, self.store.matching(selector).await?).await?;
+                    self.online(&target, self.store.matching(&able).await?).await?;
+                } else if !self.known.has(&Place::Any(able)).await {
+                    let handler = &request.handler;
+                    accepted.warnings.push(format!(
+                        "no worker of `{target}` that ever connected has the handler `{handler}`: the run waits for one"
+                    ));
                 }
                 Ok(vec![Place::Any(selector.clone())])
             }
@@ -170,19 +176,6 @@ impl Submit {
         } else {
             Err(SubmitError::Offline(target.to_owned()))
         }
-    }
-
-    /// Whether a worker of this name ever connected. While the store is away, everybody did.
-    async fn is_known(&self, name: &Name) -> bool {
-        if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(name) {
-            return true;
-        }
-        let found = self.store.worker(name).await;
-        let mut names = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(found, Ok(Some(_))) && names.len() < KNOWN {
-            names.insert(name.clone());
-        }
-        !matches!(found, Ok(None))
     }
 
     async fn prepare(

@@ -66,9 +66,8 @@ impl Workers {
     pub async fn register(&self, hello: &Hello) -> Registered {
         let registration = Registration {
             name: hello.worker.clone(),
-            labels: hello.labels.clone(),
+            traits: hello.traits.clone(),
             slots: hello.slots,
-            handlers: hello.handlers.clone(),
             version: hello.version.clone(),
         };
         // The writer is gone when the server stops, and then no session is opened.

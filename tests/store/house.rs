@@ -1,10 +1,10 @@
 //! Workers, payloads, and facts about the installation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
-use marabunta_proto::selector::Selector;
+use marabunta_proto::selector::{Selector, Traits};
 use marabunta_server::run::{Fence, Payload, PayloadHash};
 use marabunta_server::store::{Registered, Registration};
 use tokio::task::JoinSet;
@@ -62,9 +62,11 @@ pub async fn the_last_darkness_is_remembered_whole(f: &Fixture) {
 fn worker(text: &str, role: &str) -> Registration {
     Registration {
         name: name(text),
-        labels: BTreeMap::from([("role".to_owned(), role.to_owned())]),
+        traits: Traits {
+            labels: BTreeMap::from([("role".to_owned(), role.to_owned())]),
+            handlers: BTreeSet::from([name("exec"), name("backup")]),
+        },
         slots: 4,
-        handlers: vec![name("exec"), name("backup")],
         version: "0.1.0".to_owned(),
     }
 }

@@ -38,7 +38,7 @@ Ctrl-C cancels the run and waits for its end; a second one leaves at once.";
 /// Arguments of `run`.
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// Where: `web-1`, `any(role=web)` for one that matches, `all(role=web)` for each of them
+    /// Where: `web-1`, `any(role=web)` for one that matches and has the handler, `all(role=web)` for each that matches
     #[arg(long, short, value_name = "TARGET")]
     target: String,
     /// Have the run in the database before it counts as accepted

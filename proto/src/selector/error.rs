@@ -25,7 +25,7 @@ pub enum SelectorError {
         /// What is wrong.
         problem: LabelError,
     },
-    /// The value of the key `name` is no worker's name, so it never matches.
+    /// The value of the key `name` or `handler` is no name of a worker or handler, so it never matches.
     #[error("at character {position}: {problem}")]
     Name {
         /// Where it stands.

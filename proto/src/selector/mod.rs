@@ -6,7 +6,8 @@
 //! ```
 //!
 //! All requirements must hold; `!=` and `notin` hold for a worker that lacks the label. Keys and values follow
-//! [`label`](crate::label); the key `name` stands for the worker's name. Unlike in Kubernetes a value is never empty
+//! [`label`](crate::label); the key `name` stands for the worker's name, and `handler` for its handlers: `handler=backup`
+//! holds for a worker that has it, whatever else it has. Unlike in Kubernetes a value is never empty
 //! (`role=` is more often an unset variable than a wish), and `<` and `>` do not exist.
 //!
 //! Source: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>.
@@ -17,4 +18,4 @@ mod requirement;
 mod token;
 
 pub use error::SelectorError;
-pub use requirement::{Requirement, Selector, Test};
+pub use requirement::{Requirement, Selector, Test, Traits};

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::token::{Token, Tokens};
 use super::{Requirement, Selector, SelectorError, Test};
-use crate::label::{self, NAME_KEY};
+use crate::label::{self, HANDLER_KEY, NAME_KEY};
 use crate::name::Name;
 
 pub(super) fn selector(text: &str) -> Result<Selector, SelectorError> {
@@ -11,7 +11,7 @@ pub(super) fn selector(text: &str) -> Result<Selector, SelectorError> {
     if Tokens::new(text).next().1 == Token::End {
         return Ok(selector);
     }
-    for _ in 0..Selector::MAX_REQUIREMENTS {
+    for _ in 0..=Selector::MAX_REQUIREMENTS {
         selector.requirements.insert(requirement(&mut tokens)?);
         match tokens.next() {
             (_, Token::End) => return Ok(selector),
@@ -74,10 +74,10 @@ fn values(tokens: &mut Tokens<'_>, key: &str) -> Result<BTreeSet<String>, Select
 
 fn value(tokens: &mut Tokens<'_>, key: &str) -> Result<String, SelectorError> {
     match tokens.next() {
-        (position, Token::Word(word)) if key == NAME_KEY => match Name::parse_worker(word) {
-            Ok(_) => Ok(word.to_owned()),
-            Err(problem) => Err(SelectorError::Name { position, problem }),
-        },
+        (position, Token::Word(word)) if key == NAME_KEY || key == HANDLER_KEY => {
+            let name = if key == NAME_KEY { Name::parse_worker(word) } else { Name::parse(word) };
+            name.map(|name| name.to_string()).map_err(|problem| SelectorError::Name { position, problem })
+        }
         (position, Token::Word(word)) => match label::check_value(key, word) {
             Ok(()) => Ok(word.to_owned()),
             Err(problem) => Err(SelectorError::Label { position, problem }),

@@ -3,8 +3,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{SelectorError, parse};
-use crate::label::NAME_KEY;
+use crate::label::{HANDLER_KEY, NAME_KEY};
 use crate::name::Name;
+
+/// What selectors see of a worker, besides its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// Its labels, without those that are set by the server.
+    pub labels: BTreeMap<String, String>,
+    /// What it can run.
+    pub handlers: BTreeSet<Name>,
+}
 
 /// A set of requirements that must all hold. The empty selector, the default, matches every worker.
 ///
@@ -16,7 +25,7 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// The most requirements in one selector.
+    /// The most requirements in the selector of a target. One that was [narrowed](Self::with_handler) may have one more.
     pub const MAX_REQUIREMENTS: usize = 32;
     /// The most values in one requirement.
     pub const MAX_VALUES: usize = 64;
@@ -36,21 +45,21 @@ impl Selector {
         self.requirements.iter()
     }
 
-    /// Whether all requirements hold for these labels, which must include [`NAME_KEY`] if a worker's name is to match.
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.holds(|key| labels.get(key).map(String::as_str))
+    /// Of the workers that match, only those that have this handler.
+    #[must_use]
+    pub fn with_handler(mut self, handler: &Name) -> Self {
+        let test = Test::In([handler.to_string()].into());
+        self.requirements.insert(Requirement { key: HANDLER_KEY.to_owned(), test });
+        self
     }
 
-    /// Whether all requirements hold for the worker of this name and these labels.
-    pub fn matches_worker(&self, name: &Name, labels: &BTreeMap<String, String>) -> bool {
-        self.holds(|key| match key {
-            NAME_KEY => Some(name.as_str()),
-            _ => labels.get(key).map(String::as_str),
+    /// Whether all requirements hold for the worker of this name.
+    pub fn matches(&self, name: &Name, traits: &Traits) -> bool {
+        self.requirements.iter().all(|Requirement { key, test }| match key.as_str() {
+            NAME_KEY => test.holds([name.as_str()].into_iter()),
+            HANDLER_KEY => test.holds(traits.handlers.iter().map(Name::as_str)),
+            _ => test.holds(traits.labels.get(key).map(String::as_str).into_iter()),
         })
-    }
-
-    fn holds<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.requirements.iter().all(|requirement| requirement.test.holds(label(&requirement.key)))
     }
 }
 
@@ -66,9 +75,9 @@ pub struct Requirement {
 /// What must hold for a label's value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Test {
-    /// The value is one of these: `=`, `==`, `in`.
+    /// The value, or one of several, is one of these: `=`, `==`, `in`.
     In(BTreeSet<String>),
-    /// The value is none of these, or there is no such label: `!=`, `notin`.
+    /// No value is one of these, as when there is no such label: `!=`, `notin`.
     NotIn(BTreeSet<String>),
     /// There is such a label.
     Exists,
@@ -77,14 +86,12 @@ pub enum Test {
 }
 
 impl Test {
-    fn holds(&self, value: Option<&str>) -> bool {
-        match (self, value) {
-            (Self::In(values), Some(value)) => values.contains(value),
-            (Self::In(_), None) => false,
-            (Self::NotIn(values), Some(value)) => !values.contains(value),
-            (Self::NotIn(_), None) => true,
-            (Self::Exists, value) => value.is_some(),
-            (Self::Missing, value) => value.is_none(),
+    fn holds<'a>(&self, mut values: impl Iterator<Item = &'a str>) -> bool {
+        match self {
+            Self::In(right) => values.any(|value| right.contains(value)),
+            Self::NotIn(wrong) => !values.any(|value| wrong.contains(value)),
+            Self::Exists => values.next().is_some(),
+            Self::Missing => values.next().is_none(),
         }
     }
 }

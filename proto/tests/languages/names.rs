@@ -88,6 +88,7 @@ fn labels_that_break_the_rules_are_refused_with_the_reason() {
             format!("value \"{}..\" of label `role` has 129 bytes; at most 128 are allowed", "v".repeat(40)),
         ),
         (vec![("name", "web-1")], "label `name` is reserved: it always holds the worker's name".to_owned()),
+        (vec![("handler", "backup")], "label `handler` is reserved: it always holds the worker's handlers".to_owned()),
         (vec![("role", "a"), ("role", "a")], "label `role` is given twice".to_owned()),
     ] {
         let error = label::parse_all(labels.clone()).expect_err(&message);

@@ -1,6 +1,5 @@
-use std::collections::BTreeMap;
-
 use marabunta_proto::name::Name;
+use marabunta_proto::selector::Traits;
 use marabunta_proto::target::Target;
 
 use crate::times::Dice;
@@ -35,9 +34,11 @@ fn every_target_has_one_canonical_form() {
 
 #[test]
 fn selectors_match_as_in_kubernetes() {
-    let labels: BTreeMap<String, String> = [("role", "web"), ("dc", "eu"), ("gpu", "")]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into();
+    let labels = [("role", "web"), ("dc", "eu"), ("gpu", "")];
+    let traits = Traits {
+        labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        handlers: ["backup", "exec"].map(|handler| handler.parse().expect("a name")).into(),
+    };
     let name = Name::parse_worker("web-1").expect("a name");
     for (text, matches, reason) in [
         ("any", true, "nothing is required"),
@@ -65,14 +66,28 @@ fn selectors_match_as_in_kubernetes() {
         ("any(name!=web-1)", false, "the worker's name is a label"),
         ("any(name in (web-2,web-3))", false, "another name"),
         ("any(name)", true, "every worker has a name"),
+        ("any(handler=backup)", true, "it has that handler, and another"),
+        ("any(handler=backup,handler=exec)", true, "it has both"),
+        ("any(handler=restore)", false, "it has not"),
+        ("any(handler!=exec)", false, "it has"),
+        ("any(handler in (exec,restore))", true, "it has one of them"),
+        ("any(handler notin (exec,restore))", false, "it has one of them"),
+        ("any(handler)", true, "it has some"),
+        ("any(!handler)", false, "it has some"),
     ] {
         let target = Target::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         let selector = target.selector().expect("any has a selector");
-        assert_eq!(selector.matches_worker(&name, &labels), matches, "{text}: {reason}");
-        let mut named = labels.clone();
-        named.insert("name".to_owned(), "web-1".to_owned());
-        assert_eq!(selector.matches(&named), matches, "{text}: {reason}");
+        assert_eq!(selector.matches(&name, &traits), matches, "{text}: {reason}");
     }
+}
+
+#[test]
+fn the_longest_selector_of_a_target_can_be_narrowed_and_read_again() {
+    let requirements: Vec<String> = (0..32).map(|number| format!("k{number}")).collect();
+    let target = Target::parse(&format!("any({})", requirements.join(","))).expect("32 are allowed");
+    let narrowed =
+        target.selector().expect("any has a selector").clone().with_handler(&"_b".parse().expect("a name"));
+    assert_eq!(narrowed.to_string().parse(), Ok(narrowed));
 }
 
 #[test]

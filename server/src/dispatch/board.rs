@@ -3,10 +3,11 @@
 mod live;
 mod places;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use marabunta_proto::name::Name;
+use marabunta_proto::selector::Traits;
 use tokio::time::Instant;
 
 pub(super) use live::Live;
@@ -54,15 +55,15 @@ impl Board {
     pub fn open(
         &mut self,
         session: Session,
-        labels: BTreeMap<String, String>,
+        traits: Traits,
         credit: u64,
         draining: bool,
         holding: Vec<Lease>,
         now: Instant,
     ) -> Option<Live> {
         let worker = session.worker.clone();
-        self.places.add(&worker, &labels);
-        let live = Live::new(session, labels, credit, draining, holding, now);
+        self.places.add(&worker, &traits);
+        let live = Live::new(session, traits, credit, draining, holding, now);
         let former = self.live.insert(worker.clone(), live);
         self.hungry(&worker);
         former
@@ -103,7 +104,7 @@ impl Board {
     /// There may be work in this place.
     pub fn ready(&mut self, place: Place) {
         let live = &self.live;
-        self.places.ready(place, || live.values().map(|live| (&live.session.worker, &live.labels)));
+        self.places.ready(place, || live.values().map(|live| (&live.session.worker, &live.traits)));
     }
 
     /// There may be work anywhere: in these `any(..)` places, and in each worker's own. Selectors that are not among them are forgotten.

@@ -1,8 +1,7 @@
 //! What a worker and its session say to each other, in the domain's words.
 
-use std::collections::BTreeMap;
-
 use marabunta_proto::name::Name;
+use marabunta_proto::selector::Traits;
 
 use crate::run::{Lease, Run};
 
@@ -13,9 +12,8 @@ pub struct Hello {
     /// New at each start of the daemon.
     pub instance: String,
     pub boot_id: String,
-    pub labels: BTreeMap<String, String>,
+    pub traits: Traits,
     pub slots: u32,
-    pub handlers: Vec<Name>,
     pub version: String,
     pub holding: Vec<Lease>,
     pub credit: u64,

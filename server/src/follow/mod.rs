@@ -8,6 +8,7 @@ mod handle;
 mod stream;
 mod transition;
 mod view;
+mod waiting;
 mod watch;
 
 pub use handle::{Follow, FollowError};

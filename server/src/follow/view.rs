@@ -1,15 +1,10 @@
 //! A run as it stands now: the queue's knowledge laid over the store's.
 
-use std::time::Duration;
-
-use marabunta_proto::name::Name;
-use tracing::debug;
-
 use super::Transition;
 use super::handle::{Follow, FollowError};
 use super::transition::transitions;
 use crate::queue::{Phase, Record};
-use crate::run::{Conclusion, Durability, Fence, Place, Run, RunId, State};
+use crate::run::{Conclusion, Durability, Fence, Run, RunId, State};
 use crate::store::{AttemptView, RunView};
 
 /// A run, and why it waits.
@@ -89,54 +84,6 @@ impl Follow {
         }
         stored.ok_or(FollowError::NotFound(id))
     }
-
-    async fn waiting(&self, run: &Run, phase: &Phase) -> String {
-        match phase {
-            Phase::Due(delay) => format!("due in {}", marabunta_proto::duration::format(whole(*delay))),
-            Phase::Missed => "was missed while no server was up: about to be let go or skipped".into(),
-            Phase::Behind => "waits until an earlier run of its task has ended".into(),
-            Phase::Ready => self.unclaimed(&run.place).await,
-            Phase::InFlight { accepted: false, worker, .. } => {
-                format!("sent to `{worker}`, not accepted yet")
-            }
-            Phase::InFlight { .. } => String::new(),
-            Phase::Ending => "about to end".into(),
-        }
-    }
-
-    /// Why nobody has taken it.
-    async fn unclaimed(&self, place: &Place) -> String {
-        let workers: Vec<Name> = match place {
-            Place::Worker(name) => vec![name.clone()],
-            Place::Any(selector) => match self.store.matching(selector).await {
-                Ok(workers) => workers,
-                Err(error) => {
-                    debug!(%error, "failed to say why a run waits");
-                    return "waits for a worker".into();
-                }
-            },
-        };
-        if workers.is_empty() {
-            return format!("no worker matches `{place}`");
-        }
-        let connected = match self.queue.sessions(workers).await {
-            Ok(sessions) => sessions.iter().flatten().count(),
-            Err(_) => return "waits for a worker".into(),
-        };
-        match (place, connected) {
-            (Place::Worker(name), 0) => format!("worker `{name}` is not connected"),
-            (Place::Worker(name), _) => format!("worker `{name}` has no free slot, or is drained"),
-            (Place::Any(_), 0) => format!("no worker of `{place}` is connected"),
-            (Place::Any(_), count) => {
-                format!("all {count} connected workers of `{place}` are busy or drained")
-            }
-        }
-    }
-}
-
-/// To the second, so that it can be read; what is shorter stays as it is.
-fn whole(delay: Duration) -> Duration {
-    if delay > Duration::from_secs(1) { Duration::from_secs(delay.as_secs()) } else { delay }
 }
 
 /// A run of which the store knows nothing yet.

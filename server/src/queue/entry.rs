@@ -19,7 +19,7 @@ pub struct Entry {
     /// Time until it is given up if no worker has accepted it, counted from when it is due. What was accepted once does not expire any more, and
     /// what is in flight unaccepted does so when it comes back.
     pub expires: Option<Duration>,
-    /// Runs with the same key in the same place are told apart by their overlap policy; `None` allows all.
+    /// Of the runs with the same key one goes at a time, and their overlap policy says what becomes of the others; `None` allows all.
     pub overlap: Option<(Overlap, String)>,
     /// A second entry with the same key within a day is not taken in. Keys are known within a shard: see [`super::shard_of`].
     pub key: Option<Key>,
@@ -32,12 +32,15 @@ impl Entry {
     #[must_use]
     pub fn of(run: &Run, delay: Duration) -> Self {
         let overlap = match (&run.task, run.overlap) {
-            (Some(task), overlap) if overlap != Overlap::Allow => Some((overlap, task.id.to_string())),
+            // On each worker of an `all(..)` on its own, and whatever handler the task had before it was edited.
+            (Some(task), overlap) if overlap != Overlap::Allow => {
+                Some((overlap, format!("{} {}", task.id, run.place)))
+            }
             _ => None,
         };
         Self {
             run: run.id,
-            place: run.place.clone(),
+            place: run.place.with_handler(&run.handler),
             priority: run.priority,
             delay,
             expires: run.policy.expires,
@@ -214,4 +217,45 @@ pub struct Restored {
     pub unsure: bool,
     /// It was missed: when its delay is over it is not let go, but becomes one of [`Tick::missed`], unless it turns out to have been claimed.
     pub missed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::run::{Durability, Payload, Policy, TaskId, TaskRef};
+
+    fn run(handler: &str) -> Run {
+        Run {
+            id: RunId::new(DateTime::UNIX_EPOCH, 0),
+            task: Some(TaskRef { id: TaskId::from_bytes(&[7; 16]).unwrap(), name: "nightly".parse().unwrap() }),
+            group: None,
+            place: Place::parse("any(role=web)").unwrap(),
+            handler: handler.parse().unwrap(),
+            payload: Payload::Inline(Bytes::new()),
+            priority: Priority::Normal,
+            durability: Durability::Durable,
+            policy: Policy::default(),
+            overlap: Overlap::Skip,
+            created: DateTime::UNIX_EPOCH,
+            due: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_run_for_any_worker_waits_for_one_that_has_its_handler() {
+        let entry = Entry::of(&run("backup"), Duration::ZERO);
+        assert_eq!(entry.place, Place::parse("any(handler=backup,role=web)").unwrap());
+        let named = Run { place: Place::parse("web-1").unwrap(), ..run("backup") };
+        assert_eq!(Entry::of(&named, Duration::ZERO).place, named.place);
+    }
+
+    #[test]
+    fn runs_of_a_task_overlap_whatever_handler_it_had_before() {
+        let [before, after] = ["backup", "restore"].map(|handler| Entry::of(&run(handler), Duration::ZERO));
+        assert_eq!(before.overlap, after.overlap);
+        let elsewhere = Run { place: Place::parse("web-1").unwrap(), ..run("backup") };
+        assert_ne!(before.overlap, Entry::of(&elsewhere, Duration::ZERO).overlap);
+    }
 }

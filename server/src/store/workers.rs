@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use marabunta_proto::name::Name;
-use marabunta_proto::selector::Selector;
+use marabunta_proto::selector::{Selector, Traits};
 
 use super::columns::cut;
 use super::retry::{Failure, Retry};
@@ -15,9 +15,8 @@ use super::{Store, StoreError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
     pub name: Name,
-    pub labels: BTreeMap<String, String>,
+    pub traits: Traits,
     pub slots: u32,
-    pub handlers: Vec<Name>,
     pub version: String,
 }
 
@@ -45,7 +44,7 @@ pub struct WorkerPage {
 pub struct Registered {
     /// It is to be drained.
     pub draining: bool,
-    /// It is new, or its labels are others than before: other selectors match it now.
+    /// It is new, or its labels or handlers are others than before: other selectors match it now.
     pub matches_others: bool,
 }
 
@@ -107,7 +106,10 @@ impl Store {
         transaction.commit().await?;
         let registered = |worker: &Registration| {
             let known = known.get(worker.name.as_str());
-            let matches_others = known.is_none_or(|known| known.said.labels != json(&worker.labels));
+            let said = Said::of(worker);
+            let matches_others = known.is_none_or(|Known { said: before, .. }| {
+                (&before.labels, &before.handlers) != (&said.labels, &said.handlers)
+            });
             Registered { draining: known.is_some_and(|known| known.draining), matches_others }
         };
         Ok(workers.iter().map(registered).collect())
@@ -129,7 +131,7 @@ impl Store {
             for row in &rows {
                 let worker = read(&mut Reader::new(row))?;
                 last = worker.registration.name.to_string();
-                if !selector.matches_worker(&worker.registration.name, &worker.registration.labels) {
+                if !selector.matches(&worker.registration.name, &worker.registration.traits) {
                     continue;
                 }
                 if page.workers.len() == limit as usize {
@@ -174,13 +176,14 @@ impl Store {
 
     /// The names of all registered workers that match, in order.
     pub async fn matching(&self, selector: &Selector) -> Result<Vec<Name>, StoreError> {
-        let rows = Statement::new("SELECT name, labels FROM workers ORDER BY name")
+        let rows = Statement::new("SELECT name, labels, handlers FROM workers ORDER BY name")
             .rows(&mut *self.reader().await?)
             .await?;
         let mut names = Vec::new();
         for row in &rows {
-            let (name, labels) = read_labels(&mut Reader::new(row))?;
-            if selector.matches_worker(&name, &labels) {
+            let reader = &mut Reader::new(row);
+            let name = read_name(reader)?;
+            if selector.matches(&name, &read_traits(reader)?) {
                 names.push(name);
             }
         }
@@ -205,9 +208,9 @@ struct Said {
 
 impl Said {
     fn of(worker: &Registration) -> Self {
-        let handlers: Vec<&str> = worker.handlers.iter().map(Name::as_str).collect();
+        let handlers: Vec<&str> = worker.traits.handlers.iter().map(Name::as_str).collect();
         Self {
-            labels: json(&worker.labels),
+            labels: json(&worker.traits.labels),
             slots: worker.slots.into(),
             handlers: json(&handlers),
             version: cut(&worker.version, 128).to_owned(),
@@ -236,20 +239,14 @@ fn json(value: &impl serde::Serialize) -> String {
 /// How many workers are read at a time.
 const BATCH: usize = 500;
 
-const SELECT: &str = "SELECT name, labels, slots, handlers, version, CAST(registered AS CHAR), CAST(connected AS CHAR), draining FROM workers";
+const SELECT: &str = "SELECT name, labels, handlers, slots, version, CAST(registered AS CHAR), CAST(connected AS CHAR), draining FROM workers";
 
 fn read(reader: &mut Reader<'_>) -> Result<WorkerRow, sqlx::Error> {
-    let (name, labels) = read_labels(reader)?;
-    let slots = reader.number()?;
-    let handlers: Vec<String> =
-        serde_json::from_str(&reader.text()?).map_err(|_| reader.wrong("is not a list of names"))?;
-    let handlers = handlers.iter().map(|name| name.parse()).collect::<Result<_, _>>();
     Ok(WorkerRow {
         registration: Registration {
-            name,
-            labels,
-            slots,
-            handlers: handlers.map_err(|_| reader.wrong("is not a list of names"))?,
+            name: read_name(reader)?,
+            traits: read_traits(reader)?,
+            slots: reader.number()?,
             version: reader.text()?,
         },
         registered: reader.time()?,
@@ -258,9 +255,15 @@ fn read(reader: &mut Reader<'_>) -> Result<WorkerRow, sqlx::Error> {
     })
 }
 
-fn read_labels(reader: &mut Reader<'_>) -> Result<(Name, BTreeMap<String, String>), sqlx::Error> {
-    let name = reader.text()?.parse().map_err(|_| reader.wrong("is not a name"))?;
+fn read_name(reader: &mut Reader<'_>) -> Result<Name, sqlx::Error> {
+    reader.text()?.parse().map_err(|_| reader.wrong("is not a name"))
+}
+
+fn read_traits(reader: &mut Reader<'_>) -> Result<Traits, sqlx::Error> {
     let labels =
         serde_json::from_str(&reader.text()?).map_err(|_| reader.wrong("is not an object of texts"))?;
-    Ok((name, labels))
+    let handlers: Vec<String> =
+        serde_json::from_str(&reader.text()?).map_err(|_| reader.wrong("is not a list of names"))?;
+    let handlers = handlers.iter().map(|name| name.parse()).collect::<Result<_, _>>();
+    Ok(Traits { labels, handlers: handlers.map_err(|_| reader.wrong("is not a list of names"))? })
 }

@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 use libfuzzer_sys::fuzz_target;
 use marabunta_proto::label;
 use marabunta_proto::name::Name;
-use marabunta_proto::selector::Selector;
+use marabunta_proto::selector::{Selector, Traits};
 use marabunta_proto::target::Target;
 use marabunta_server::run::Place;
 
 fuzz_target!(|text: &str| {
-    let labels = labels(text);
+    let traits = Traits { labels: labels(text), handlers: text.lines().flat_map(Name::parse).collect() };
     if let Ok(target) = Target::parse(text) {
         let canonical = target.to_string();
         assert!(canonical.len() <= Target::MAX_LEN);
         assert_eq!(Target::parse(&canonical).as_ref(), Ok(&target), "{canonical}");
         if let Some(selector) = target.selector() {
-            matches(selector, &labels);
+            matches(selector, &traits);
         }
         if let Some(place) = Place::parse(text) {
             assert_eq!(place.to_string(), canonical);
@@ -28,7 +28,7 @@ fuzz_target!(|text: &str| {
     if let Ok(selector) = Selector::parse(text) {
         let canonical = selector.to_string();
         assert_eq!(Selector::parse(&canonical).as_ref(), Ok(&selector), "{canonical}");
-        matches(&selector, &labels);
+        matches(&selector, &traits);
     }
     if let Ok(name) = Name::parse(text) {
         assert_eq!(name.as_str(), text);
@@ -50,8 +50,8 @@ fn labels(text: &str) -> BTreeMap<String, String> {
 }
 
 /// Its canonical form chooses the same workers.
-fn matches(selector: &Selector, labels: &BTreeMap<String, String>) {
+fn matches(selector: &Selector, traits: &Traits) {
     let name = Name::parse("web-1").expect("it is a name");
     let again = Selector::parse(&selector.to_string()).expect("the canonical form is read");
-    assert_eq!(selector.matches_worker(&name, labels), again.matches_worker(&name, labels));
+    assert_eq!(selector.matches(&name, traits), again.matches(&name, traits));
 }

@@ -15,7 +15,7 @@ use crate::cli::{
 /// Everything of a task but its name.
 #[derive(Args, Debug)]
 pub struct SpecArgs {
-    /// Where: `web-1`, `any(role=web)` for one that matches, `all(role=web)` for each of them
+    /// Where: `web-1`, `any(role=web)` for one that matches and has the handler, `all(role=web)` for each that matches
     #[arg(long, short, value_name = "TARGET")]
     target: Option<String>,
     /// When: five crontab fields, six with seconds first, `@hourly`, `@every 1h30m`, `@at 2026-03-01T12:00:00Z`, or `now` for only by

@@ -1,8 +1,9 @@
 //! One session on the board: what its worker holds and how much more it may be given.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use marabunta_proto::selector::Traits;
 use tokio::time::Instant;
 
 use crate::queue::{Claim, Delivery, Session};
@@ -14,7 +15,7 @@ const MOST_CREDIT: u64 = 10_000;
 
 pub(in crate::dispatch) struct Live {
     pub session: Session,
-    pub labels: BTreeMap<String, String>,
+    pub traits: Traits,
     pub draining: bool,
     /// When it was opened.
     pub since: Instant,
@@ -40,7 +41,7 @@ struct Held {
 impl Live {
     pub fn new(
         session: Session,
-        labels: BTreeMap<String, String>,
+        traits: Traits,
         credit: u64,
         draining: bool,
         mut holding: Vec<Lease>,
@@ -57,7 +58,7 @@ impl Live {
         let credit = credit.min(MOST_CREDIT);
         Self {
             session,
-            labels,
+            traits,
             draining,
             since: now,
             leaving: false,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use marabunta_proto::name::Name;
-use marabunta_proto::selector::Selector;
+use marabunta_proto::selector::{Selector, Traits};
 
 use crate::run::Place;
 
@@ -26,12 +26,12 @@ struct Any {
 }
 
 impl Places {
-    /// A worker has come, perhaps with other labels than before. All that it could take from may have work.
-    pub fn add(&mut self, worker: &Name, labels: &BTreeMap<String, String>) {
+    /// A worker has come, perhaps with other traits than before. All that it could take from may have work.
+    pub fn add(&mut self, worker: &Name, traits: &Traits) {
         self.remove(worker);
         let mut matching = BTreeSet::new();
         for (selector, any) in &mut self.any {
-            if selector.matches_worker(worker, labels) {
+            if selector.matches(worker, traits) {
                 any.workers.insert(worker.clone());
                 any.ready = true;
                 matching.insert(selector.clone());
@@ -66,7 +66,7 @@ impl Places {
     /// There may be work there. `workers` are all that are connected: a selector never seen is held against each.
     pub fn ready<'a, I>(&mut self, place: Place, workers: impl FnOnce() -> I)
     where
-        I: Iterator<Item = (&'a Name, &'a BTreeMap<String, String>)>,
+        I: Iterator<Item = (&'a Name, &'a Traits)>,
     {
         match place {
             Place::Worker(worker) => {
@@ -76,7 +76,7 @@ impl Places {
             }
             Place::Any(selector) => {
                 if !self.any.contains_key(&selector) {
-                    let matching = workers().filter(|(name, labels)| selector.matches_worker(name, labels));
+                    let matching = workers().filter(|(name, traits)| selector.matches(name, traits));
                     let workers: BTreeSet<_> = matching.map(|(name, _)| name.clone()).collect();
                     for worker in &workers {
                         self.matching.entry(worker.clone()).or_default().insert(selector.clone());

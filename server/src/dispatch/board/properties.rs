@@ -150,7 +150,7 @@ impl World {
         let session =
             Session { worker: worker.clone(), id, server: "s".to_owned(), instance: "i".to_owned() };
         let before = self.board.find(&worker).map(|live| live.session.id);
-        let former = self.board.open(session, labels(&worker), credit, false, Vec::new(), self.now);
+        let former = self.board.open(session, traits(&worker), credit, false, Vec::new(), self.now);
         assert_eq!(former.map(|live| live.session.id), before, "the newer session wins");
         self.unaccepted.retain(|_, of| Some(*of) != before);
         self.sessions.push((worker, id));
@@ -311,15 +311,15 @@ fn name(worker: u8) -> Name {
     WORKERS[usize::from(worker) % WORKERS.len()].parse().unwrap()
 }
 
-fn labels(worker: &Name) -> BTreeMap<String, String> {
+fn traits(worker: &Name) -> Traits {
     let role = worker.as_str().split('-').next().unwrap();
-    [("role".to_owned(), role.to_owned())].into()
+    Traits { labels: [("role".to_owned(), role.to_owned())].into(), ..Traits::default() }
 }
 
 fn takes(worker: &Name, place: &Place) -> bool {
     match place {
         Place::Worker(name) => name == worker,
-        Place::Any(selector) => selector.matches_worker(worker, &labels(worker)),
+        Place::Any(selector) => selector.matches(worker, &traits(worker)),
     }
 }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +15,9 @@ fn any(selector: &str) -> Place {
     Place::parse(&format!("any({selector})")).unwrap()
 }
 
-fn labels(text: &str) -> BTreeMap<String, String> {
-    text.split(',')
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .collect()
+fn traits(text: &str) -> Traits {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    Traits { labels: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(), ..Traits::default() }
 }
 
 /// A board with a clock that the test moves.
@@ -37,7 +36,7 @@ impl Game {
         let id = SessionId(uuid::Uuid::new_v4());
         let (server, instance) = ("s".to_owned(), "i".to_owned());
         let session = Session { worker: name(worker), id, server, instance };
-        self.board.open(session, labels(with), credit, false, Vec::new(), self.now);
+        self.board.open(session, traits(with), credit, false, Vec::new(), self.now);
         id
     }
 

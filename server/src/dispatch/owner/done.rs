@@ -112,7 +112,7 @@ impl Owner {
         let stale = |lease: &Lease| found.stale.contains(&(lease.run, lease.fence));
         let right = hello.holding.iter().filter(|lease| !stale(lease)).cloned().collect();
         let former =
-            self.state.board.open(session, hello.labels, hello.credit, draining, right, Instant::now());
+            self.state.board.open(session, hello.traits, hello.credit, draining, right, Instant::now());
         if let Some(former) = former {
             self.part(&former.session, &instance);
         }

@@ -134,9 +134,9 @@ impl State {
         let most = self.limits.waiting;
         let waiting = self.ready.get(&entry.place).is_some_and(|place| place.len() >= most);
         waiting
-            || entry.overlap.as_ref().is_some_and(|(_, key)| {
-                let slot = (entry.place.clone(), key.clone());
-                self.slots.get(&slot).is_some_and(|line| line.waiters.len() >= most)
-            })
+            || entry
+                .overlap
+                .as_ref()
+                .is_some_and(|(_, key)| self.slots.get(key).is_some_and(|line| line.waiters.len() >= most))
     }
 }

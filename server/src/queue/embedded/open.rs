@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::queue::{EndingCause, Entry, SessionId};
-use crate::run::{Counters, Fence, Overlap, Place};
+use crate::run::{Counters, Fence, Overlap};
 use marabunta_proto::name::Name;
 
 /// An open run.
@@ -39,8 +39,8 @@ pub(super) enum Stage {
     Missed { offer: Instant },
 }
 
-/// What runs of one overlap key share in one place.
-pub(super) type Slot = (Place, String);
+/// The overlap key that runs share.
+pub(super) type Slot = String;
 
 impl Stage {
     /// It waits for something, and may expire meanwhile.
@@ -72,7 +72,7 @@ impl Open {
     pub fn slot(&self) -> Option<(Overlap, Slot)> {
         match &self.entry.overlap {
             None | Some((Overlap::Allow, _)) => None,
-            Some((policy, key)) => Some((*policy, (self.entry.place.clone(), key.clone()))),
+            Some((policy, key)) => Some((*policy, key.clone())),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Overlap: of the runs with one key in one place, one has the slot from its release until its end; the others skip, wait or replace it.
+//! Overlap: of the runs with one key, one has the slot from its release until its end; the others skip, wait or replace it.
 
 use std::collections::BTreeSet;
 

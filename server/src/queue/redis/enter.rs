@@ -135,7 +135,7 @@ impl ExtraKeys {
 
 fn write_entry(call: &mut ScriptInvocation<'_>, entry: &Entry) {
     let place = place_text(&entry.place);
-    let (policy, slot) = slot_text(entry.overlap.as_ref(), &place);
+    let (policy, slot) = slot_text(entry.overlap.as_ref());
     call.arg(entry.run.to_string()).arg(&entry.body[..]).arg(millis(entry.delay));
     match entry.expires {
         None => call.arg(""),

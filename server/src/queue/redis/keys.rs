@@ -23,7 +23,7 @@
 //! | `p:{0}:servers` | zset | id of a server, by ms of when it last said that it lives | beat | it has not for 15 s |
 //! | `p:{0}:rebuild` | string | id of the server that rebuilds | begin, finish | finished, or its life is over |
 //!
-//! A place is a worker's name, or `?` and a selector. A slot is 32 hexadecimal digits of SHA-256 of place and overlap key. Rank is 0 for urgent to 3
+//! A place is a worker's name, or `?` and a selector. A slot is 32 hexadecimal digits of SHA-256 of an overlap key. Rank is 0 for urgent to 3
 //! for low; turn counts releases, in 13 digits.
 //!
 //! A state is, separated by spaces: phase (`D`ue, `B`ehind, `R`eady, in `F`light, `A`ccepted; `m`issed; ending: e`x`pired, `o`verlapped, `r`eplaced,
@@ -123,15 +123,11 @@ pub(super) fn parse_place(text: &str) -> Option<Place> {
 }
 
 /// Policy and slot as they stand in a state.
-pub(super) fn slot_text(overlap: Option<&(Overlap, String)>, place: &str) -> (Overlap, String) {
+pub(super) fn slot_text(overlap: Option<&(Overlap, String)>) -> (Overlap, String) {
     match overlap {
         None | Some((Overlap::Allow, _)) => (Overlap::Allow, "-".to_owned()),
         Some((policy, key)) => {
-            let mut hash = Sha256::new();
-            hash.update(place);
-            hash.update([0]);
-            hash.update(key);
-            let digest: [u8; 32] = hash.finalize().into();
+            let digest: [u8; 32] = Sha256::digest(key).into();
             (*policy, digest[..16].iter().map(|byte| format!("{byte:02x}")).collect())
         }
     }

@@ -1,6 +1,7 @@
 //! What workers and their sessions say to each other.
 
 use marabunta_proto::name::Name;
+use marabunta_proto::selector::Traits;
 use marabunta_proto::{label, v1};
 use tracing::warn;
 
@@ -66,8 +67,10 @@ fn decode_hello(hello: v1::Hello) -> Result<Hello, FromWire> {
     }
     let handlers = hello.handlers.iter().map(|handler| name("hello.handlers", handler));
     Ok(Hello {
-        labels: label::parse_all(hello.labels).map_err(|error| Invalid::field("hello.labels", error))?,
-        handlers: handlers.collect::<Result<_, _>>()?,
+        traits: Traits {
+            labels: label::parse_all(hello.labels).map_err(|error| Invalid::field("hello.labels", error))?,
+            handlers: handlers.collect::<Result<_, _>>()?,
+        },
         slots: hello.slots,
         instance: hello.instance,
         boot_id: hello.boot_id,

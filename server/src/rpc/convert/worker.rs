@@ -10,9 +10,9 @@ pub fn worker(view: WorkerView) -> v1::Worker {
     let registration = row.registration;
     v1::Worker {
         name: registration.name.to_string(),
-        labels: registration.labels.into_iter().collect(),
+        labels: registration.traits.labels.into_iter().collect(),
         slots: registration.slots,
-        handlers: registration.handlers.iter().map(ToString::to_string).collect(),
+        handlers: registration.traits.handlers.iter().map(ToString::to_string).collect(),
         version: registration.version,
         online: session.is_some(),
         draining: row.draining,

@@ -20,8 +20,7 @@ impl Shard {
             };
         }
         let most = self.clock.limits.waiting;
-        let in_line =
-            entry.overlap.as_ref().map(|(_, key)| self.line(&(entry.place.clone(), key.clone())).len());
+        let in_line = entry.overlap.as_ref().map(|(_, key)| self.line(key).len());
         if self.ready(&entry.place).len() >= most || in_line.is_some_and(|waiting| waiting >= most) {
             return Admission::Full;
         }

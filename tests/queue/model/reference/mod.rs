@@ -36,7 +36,7 @@ pub struct Shard {
     reaped: bool,
 }
 
-type Slot = (Place, String);
+type Slot = String;
 
 #[derive(Debug, Clone)]
 struct Run {
@@ -85,7 +85,7 @@ impl Stage {
 impl Run {
     fn slot(&self) -> Option<Slot> {
         let (_, key) = self.entry.overlap.as_ref()?;
-        Some((self.entry.place.clone(), key.clone()))
+        Some(key.clone())
     }
 
     fn policy(&self) -> Option<Overlap> {
