@@ -53,7 +53,7 @@ impl<T: Clone + Send + 'static, R: Send + 'static> Batcher<T, R> {
         Self { calls }
     }
 
-    /// Has these items written, and waits for their answers.
+    /// Has these items written, and waits for their answers. What nobody waits for any more when its turn comes is not written.
     pub async fn write(&self, items: Vec<T>) -> Result<Vec<R>, Unanswered> {
         let (answer, answered) = oneshot::channel();
         self.calls.send(Call { items, answer }).await.map_err(|_| Unanswered::Stopping)?;
@@ -68,13 +68,18 @@ where
     F: Future<Output = Vec<R>>,
 {
     while let Some(first) = inbox.recv().await {
-        let mut count = first.items.len();
-        let mut calls = vec![first];
-        while count < MOST_ITEMS
-            && let Ok(call) = inbox.try_recv()
-        {
-            count += call.items.len();
-            calls.push(call);
+        let (mut count, mut calls) = (0, Vec::new());
+        let mut next = Some(first);
+        while let Some(call) = next {
+            // Whoever has gone was told nothing and asks again: under load, work for nobody would leave none for those who wait.
+            if !call.answer.is_closed() {
+                count += call.items.len();
+                calls.push(call);
+            }
+            next = if count < MOST_ITEMS { inbox.try_recv().ok() } else { None };
+        }
+        if calls.is_empty() {
+            continue;
         }
         if let Some(calls) = together(calls, &panics, &write).await {
             for Call { items, answer } in calls {

@@ -59,10 +59,10 @@ impl Settler {
             }
         };
         let now = self.clock.now();
-        let (mut durable, mut fast) = (Vec::new(), Vec::new());
+        let (mut durable, mut fast, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (end, record)) in ends.into_iter().zip(records).enumerate() {
             let Some(record) = record else {
-                verdicts[index] = self.end_unknown(end).await;
+                unknown.push((index, end));
                 continue;
             };
             match decide(index, self.dated(end), &record, now) {
@@ -73,6 +73,7 @@ impl Settler {
         }
         self.end_durable(durable, &mut verdicts).await;
         self.end_fast(fast, &mut verdicts).await;
+        self.end_unknown(unknown, &mut verdicts).await;
         verdicts
     }
 
@@ -109,7 +110,7 @@ impl Settler {
                     return;
                 }
             };
-        let mut settled = unaccepted;
+        let (mut settled, mut over) = (unaccepted, Vec::new());
         for (one, recorded) in accepted.into_iter().zip(recorded) {
             match recorded {
                 Recorded::Recorded => {
@@ -120,10 +121,11 @@ impl Settler {
                 Recorded::Earlier | Recorded::Stale | Recorded::Unknown => {
                     debug!(run = %one.end.run, ?recorded, "the store has another end of a run: dropped from the queue");
                     verdicts[one.index] = Verdict::Stale;
-                    self.drop_ended(one.end.run).await;
+                    over.push(one.end.run);
                 }
             }
         }
+        self.drop_ended(over).await;
         for one in &settled {
             self.show(one);
         }
@@ -232,16 +234,17 @@ impl Settler {
 
     /// Ends runs that end without an attempt. Those that could not be are offered again by the queue.
     pub async fn conclude(&self, endings: Vec<Ending>) {
-        let mut rows = Vec::new();
+        let (mut rows, mut damaged) = (Vec::new(), Vec::new());
         for ending in endings {
             match Run::decode(ending.record.run, &ending.record.body) {
                 Ok(run) => rows.push((ended(run, ending.cause, &self.server), RunEnd::from(ending.cause))),
                 Err(error) => {
                     warn!(run = %ending.record.run, %error, "a damaged run is dropped from the queue");
-                    self.drop_ended(ending.record.run).await;
+                    damaged.push(ending.record.run);
                 }
             }
         }
+        self.drop_ended(damaged).await;
         self.end_unrun(rows).await;
     }
 
@@ -290,10 +293,14 @@ impl Settler {
         }
     }
 
-    /// The store knows that this run has ended: the queue forgets it.
-    pub async fn drop_ended(&self, run: RunId) {
-        if let Err(error) = self.queue.settle(vec![gone(run, None)]).await {
-            warn!(%run, %error, "failed to remove an ended run from the queue");
+    /// The store knows that these runs have ended: the queue forgets them.
+    pub async fn drop_ended(&self, runs: Vec<RunId>) {
+        let count = runs.len();
+        let gone: Vec<_> = runs.into_iter().map(|run| gone(run, None)).collect();
+        if !gone.is_empty()
+            && let Err(error) = self.queue.settle(gone).await
+        {
+            warn!(runs = count, %error, "failed to remove ended runs from the queue");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What dispatch finds on the way, for the rooms that keep or mend it.
 
+use std::collections::BTreeMap;
+
 use marabunta_proto::name::Name;
 
 use crate::queue::Missing;
@@ -25,4 +27,38 @@ pub enum Finding {
     Missing { worker: Name, missing: Missing },
     /// The worker has it, and the queue does not know it.
     Unknown { worker: Name, run: RunId, fence: Fence },
+}
+
+/// The latest of each attempt.
+#[derive(Debug, Default)]
+pub(super) struct Findings(BTreeMap<(RunId, Fence), Finding>);
+
+impl Findings {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn push(&mut self, finding: Finding) {
+        let attempt = match &finding {
+            Finding::Unsent { run, fence, .. }
+            | Finding::Unaccepted { run, fence, .. }
+            | Finding::Unknown { run, fence, .. } => (*run, *fence),
+            Finding::Missing { missing: Missing { record, .. }, .. } => match record.fence {
+                Some(fence) => (record.run, fence),
+                // Nobody was ever given it.
+                None => return,
+            },
+        };
+        self.0.insert(attempt, finding);
+    }
+
+    pub fn take(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.0).into_values().collect()
+    }
+}
+
+impl Extend<Finding> for Findings {
+    fn extend<T: IntoIterator<Item = Finding>>(&mut self, findings: T) {
+        findings.into_iter().for_each(|finding| self.push(finding));
+    }
 }

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::board::{Board, Live};
 use super::event::{Event, Link};
+use super::finding::Findings;
 use super::flapping::Flapping;
 use super::session::HEARTBEAT;
 use super::{ConnectError, Dispatch, Finding, FromWorker, Hello, Started, ToWorker};
@@ -86,8 +87,8 @@ struct State {
     /// It is time to ask for what they were given, instead of claiming.
     recall: bool,
     accepted: Vec<Started>,
-    /// Findings that nobody has taken yet: at most what the sessions were sent.
-    found: Vec<Finding>,
+    /// The latest finding of each attempt that nobody has taken yet: at most what the queue and the workers hold.
+    found: Findings,
     /// Places whose claim failed, to be looked at again at the next tick.
     failed: HashSet<Place>,
 }
@@ -148,7 +149,7 @@ impl Owner {
                 Some(done) = self.state.jobs.next() => self.on_done(done),
                 hint = self.hints.recv() => self.on_hint(hint),
                 permit = findings.reserve(), if !self.state.found.is_empty() => match permit {
-                    Ok(permit) => permit.send(std::mem::take(&mut self.state.found)),
+                    Ok(permit) => permit.send(self.state.found.take()),
                     Err(_) => break,
                 },
                 _ = tick.tick() => {
@@ -327,9 +328,7 @@ impl Owner {
         while let Some(done) = self.state.jobs.next().await {
             self.on_done(done);
         }
-        if !self.state.found.is_empty()
-            && self.findings.send(std::mem::take(&mut self.state.found)).await.is_err()
-        {
+        if !self.state.found.is_empty() && self.findings.send(self.state.found.take()).await.is_err() {
             warn!("findings of the last moment are left to the other servers");
         }
     }

@@ -229,7 +229,10 @@ mod tests {
     fn run(handler: &str) -> Run {
         Run {
             id: RunId::new(DateTime::UNIX_EPOCH, 0),
-            task: Some(TaskRef { id: TaskId::from_bytes(&[7; 16]).unwrap(), name: "nightly".parse().unwrap() }),
+            task: Some(TaskRef {
+                id: TaskId::from_bytes(&[7; 16]).unwrap(),
+                name: "nightly".parse().unwrap(),
+            }),
             group: None,
             place: Place::parse("any(role=web)").unwrap(),
             handler: handler.parse().unwrap(),

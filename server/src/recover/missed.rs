@@ -21,7 +21,7 @@ use crate::task::left_out;
 
 /// Lets go what is to take place, and records the rest as skipped.
 pub async fn judge(settler: &Settler, missed: Vec<Record>) -> Result<(), RebuildError> {
-    let (mut runs, mut counters) = (Vec::new(), Vec::new());
+    let (mut runs, mut counters, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
     for record in missed {
         match Run::decode(record.run, &record.body) {
             Ok(run) => {
@@ -30,10 +30,11 @@ pub async fn judge(settler: &Settler, missed: Vec<Record>) -> Result<(), Rebuild
             }
             Err(error) => {
                 warn!(run = %record.run, %error, "a damaged run is dropped from the queue");
-                settler.drop_ended(record.run).await;
+                damaged.push(record.run);
             }
         }
     }
+    settler.drop_ended(damaged).await;
     let now = settler.store.now().await?;
     if let Some(oldest) = runs.iter().map(|run| run.due).min() {
         settler.store.note_dark(oldest, now).await?;

@@ -11,6 +11,7 @@
 //! - [`reconcile`]: all other open rows whose run the queue does not have are queued again, or recorded as lost.
 
 pub mod clock;
+mod held;
 pub mod missed;
 pub mod reaper;
 pub mod rebuild;

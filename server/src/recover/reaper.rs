@@ -1,5 +1,6 @@
 //! Attempts whose worker does not have them any more.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +11,19 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::held::Held;
 use crate::dispatch::Finding;
-use crate::metrics::{PanicIn, Reconciled};
-use crate::queue::{Phase, Record, Restored, Silent};
+use crate::metrics::PanicIn;
+use crate::queue::{Phase, Record, Silent};
 use crate::run::{AttemptEnd, Fence, Place, Run, RunId, State};
-use crate::settle::{End, Settler, Verdict, Witness, micros};
+use crate::settle::{End, Settler, Verdict, Witness};
 
 /// How often silent sessions are looked for. It adds to the 8 s after which a dead worker's runs are given to others, who are to have them
 /// within 10 s.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How many are settled together.
+const BATCH: usize = 500;
 
 /// How long the store may take to say what has ended. Without it, what is lost is given to others all the same.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -33,26 +38,42 @@ pub async fn run(
     let mut findings = findings.lock().await;
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // What could not be settled: nobody offers it again, except what belongs to silent sessions. At most what is in flight.
-    let mut owed = Vec::new();
+    // Nobody offers it again, as the queue does what belongs to silent sessions.
+    let (mut owed, mut held) = (Owed::default(), Held::default());
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(found) = findings.recv() => owed.extend(mend(&settler, found).await),
-            _ = tick.tick() => {
-                owed = settle(&settler, owed).await;
-                match settler.queue.reap().await {
-                    Ok(silent) => _ = settle(&settler, buried(silent, lost_after)).await,
-                    Err(error) => warn!(%error, "failed to look for silent sessions"),
-                }
+            Some(found) = findings.recv() => sort(found, &mut owed, &mut held),
+            _ = tick.tick() => match settler.queue.reap().await {
+                Ok(silent) => _ = settle_all(&settler, buried(silent, lost_after)).await,
+                Err(error) => warn!(%error, "failed to look for silent sessions"),
             }
         }
+        owed.settle(&settler).await;
+        held.remember(&settler).await;
     }
     // What dispatch finds while it stops is mended before the server goes.
     while let Some(found) = findings.recv().await {
-        owed.extend(mend(&settler, found).await);
+        sort(found, &mut owed, &mut held);
     }
-    settle(&settler, owed).await;
+    held.remember(&settler).await;
+    owed.settle(&settler).await;
+}
+
+/// Ends that are to be settled, one of each attempt: at most what is in flight.
+#[derive(Default)]
+struct Owed(BTreeMap<(RunId, Fence), End>);
+
+impl Owed {
+    fn add(&mut self, end: End) {
+        self.0.insert((end.run, end.fence), end);
+    }
+
+    /// Keeps those that could not be settled.
+    async fn settle(&mut self, settler: &Settler) {
+        let ends = std::mem::take(&mut self.0).into_values().collect();
+        settle_all(settler, ends).await.into_iter().for_each(|end| self.add(end));
+    }
 }
 
 fn buried(silent: Vec<Silent>, lost_after: Duration) -> Vec<End> {
@@ -79,62 +100,21 @@ fn why_lost(record: &Record, silent_for: Duration, lost_after: Duration) -> Opti
     }
 }
 
-/// Answers what is still to be settled.
-async fn mend(settler: &Settler, found: Vec<Finding>) -> Vec<End> {
-    let mut ends = Vec::new();
+/// Notes what is found to be settled or remembered.
+fn sort(found: Vec<Finding>, owed: &mut Owed, held: &mut Held) {
     for finding in found {
         match finding {
-            Finding::Unsent { worker, run, fence } => ends.push(unbegun(worker, run, fence, Witness::Claim)),
+            Finding::Unsent { worker, run, fence } => owed.add(unbegun(worker, run, fence, Witness::Claim)),
             Finding::Unaccepted { worker, run, fence } => {
-                ends.push(unbegun(worker, run, fence, Witness::Delivery))
+                owed.add(unbegun(worker, run, fence, Witness::Delivery));
             }
             Finding::Missing { missing, .. } => {
                 let text = "its worker came back without it";
-                ends.extend(
-                    end(&missing.record, text, Witness::Absence)
-                        .map(|end| if missing.begun { end } else { End { end: None, ..end } }),
-                );
+                if let Some(end) = end(&missing.record, text, Witness::Absence) {
+                    owed.add(if missing.begun { end } else { End { end: None, ..end } });
+                }
             }
-            Finding::Unknown { worker, run, fence } => remember(settler, worker, run, fence).await,
-        }
-    }
-    settle(settler, ends).await
-}
-
-/// A worker runs what the queue does not know: if it is open in the store, the queue has lost it and gets it back as it was, unless it has ended
-/// meanwhile, or just before.
-async fn remember(settler: &Settler, worker: Name, run: RunId, fence: Fence) {
-    if !fence.is_possible(micros(settler.clock.now())) {
-        return warn!(%run, %worker, "a worker holds what nobody can have given it");
-    }
-    let view = match settler.store.run(run).await {
-        Ok(Some(view)) if !view.state.is_final() => view,
-        Ok(_) => return,
-        Err(error) => return warn!(%run, %error, "failed to look up what a worker holds"),
-    };
-    let attempt =
-        view.attempts.iter().find(|attempt| attempt.fence == fence).map_or(1, |attempt| attempt.number);
-    let entry = crate::queue::Entry::of(&view.run, Duration::ZERO);
-    let restored = Restored {
-        entry,
-        counters: view.counters,
-        attempt,
-        fence: Some(fence),
-        held: Some(worker),
-        unsure: false,
-        missed: false,
-    };
-    let entered = match settler.queue.restore(vec![restored]).await {
-        Ok(entered) => entered,
-        Err(error) => return warn!(%run, %error, "failed to give the queue back what a worker holds"),
-    };
-    if entered > 0 {
-        settler.metrics.runs_reconciled.count(Reconciled::WithWorker);
-        // Its end may have been on its way to the store: whoever writes it takes the run out of the queue after that, so that one of the two sees the other.
-        if let Ok(states) = settler.store.states(vec![run]).await
-            && states.iter().flatten().any(|state| state.is_final())
-        {
-            settler.drop_ended(run).await;
+            Finding::Unknown { worker, run, fence } => held.note(worker, run, fence),
         }
     }
 }
@@ -161,22 +141,23 @@ fn end(record: &Record, error: &str, by: Witness) -> Option<End> {
 async fn still_open(settler: &Settler, ends: Vec<End>) -> Vec<End> {
     let states = timeout(PATIENCE, settler.store.states(ends.iter().map(|end| end.run).collect())).await;
     let Ok(Ok(states)) = states else { return ends };
-    let mut open = Vec::with_capacity(ends.len());
-    for (end, state) in ends.into_iter().zip(states) {
-        if state.is_some_and(State::is_final) {
-            settler.drop_ended(end.run).await;
-        } else {
-            open.push(end);
-        }
-    }
-    open
+    let is_over = |(_, state): &(End, Option<State>)| state.is_some_and(State::is_final);
+    let (over, open): (Vec<_>, Vec<_>) = ends.into_iter().zip(states).partition(is_over);
+    settler.drop_ended(over.into_iter().map(|(end, _)| end.run).collect()).await;
+    open.into_iter().map(|(end, _)| end).collect()
 }
 
 /// Answers those that could not be settled.
-async fn settle(settler: &Settler, ends: Vec<End>) -> Vec<End> {
-    if ends.is_empty() {
-        return ends;
+async fn settle_all(settler: &Settler, mut ends: Vec<End>) -> Vec<End> {
+    let mut retry = Vec::new();
+    while !ends.is_empty() {
+        let rest = ends.split_off(ends.len().min(BATCH));
+        retry.extend(settle(settler, std::mem::replace(&mut ends, rest)).await);
     }
+    retry
+}
+
+async fn settle(settler: &Settler, ends: Vec<End>) -> Vec<End> {
     let ends = still_open(settler, ends).await;
     let (count, end) = (ends.len(), |ends| settler.end(ends));
     let verdicts = settler.metrics.panics.each(PanicIn::Reaper, ends.clone(), end).await;

@@ -114,12 +114,9 @@ pub(super) async fn give_back(
     let runs = open.into_iter().map(|open| restored(open, missed, unseen, now)).collect();
     let entered = settler.queue.restore(runs).await?;
     let states = settler.store.states(ids.clone()).await?;
-    for (run, state) in ids.into_iter().zip(states) {
-        // Of what was withdrawn there is no row.
-        if state.is_none_or(State::is_final) {
-            settler.drop_ended(run).await;
-        }
-    }
+    // Of what was withdrawn there is no row.
+    let over = ids.into_iter().zip(states).filter(|(_, state)| state.is_none_or(State::is_final));
+    settler.drop_ended(over.map(|(run, _)| run).collect()).await;
     Ok(entered)
 }
 

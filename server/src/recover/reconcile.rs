@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -19,6 +19,8 @@ use crate::store::{EndedRun, OpenRun, Recorded};
 const EVERY: Duration = Duration::from_secs(30);
 /// How many.
 const BATCH: u32 = 1000;
+/// For how many times as long as a batch took nothing is looked at.
+const SHARE: u32 = 10;
 /// Younger rows are left alone: their run may be on its way.
 const SETTLED: Duration = Duration::from_secs(10);
 
@@ -26,12 +28,13 @@ const SETTLED: Duration = Duration::from_secs(10);
 pub async fn run(settler: Settler, stop: CancellationToken) {
     let mut after = None;
     loop {
+        let began = Instant::now();
         let pause = match pass(&settler, after).await {
             Ok(next) => {
                 after = next;
-                // A round goes on quickly, and rests when it is done.
+                // A round goes on quickly, leaving most of the time to others, and rests when it is done.
                 if after.is_some() {
-                    Duration::from_millis(200)
+                    Duration::from_millis(200).max(began.elapsed() * SHARE)
                 } else {
                     EVERY.mul_f64(0.9 + 0.2 * rand::random::<f64>())
                 }

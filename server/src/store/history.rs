@@ -199,6 +199,23 @@ impl Store {
         Ok(newest(runs, limit))
     }
 
+    /// The attempts of these runs that have ended, by run and fence.
+    pub async fn attempts_of(&self, runs: Vec<RunId>) -> Result<Vec<(RunId, AttemptView)>, StoreError> {
+        let mut connection = self.reader().await?;
+        let mut attempts = Vec::new();
+        for chunk in sorted(&runs).chunks(LIST) {
+            let mut select = Statement::new(&format!(
+                "SELECT run, {ATTEMPT} FROM attempts /*! FORCE INDEX (PRIMARY) */ WHERE run IN "
+            ));
+            select.list(chunk).push(" ORDER BY run, fence");
+            for row in select.rows(&mut connection).await? {
+                let mut reader = Reader::new(&row);
+                attempts.push((read_id(&mut reader)?, read_attempt(&mut reader)?));
+            }
+        }
+        Ok(attempts)
+    }
+
     /// The states of these runs, in order; `None` for one that is not known. Cheaper than [`Store::run`]; a run is queued from when it was
     /// accepted.
     pub async fn states(&self, runs: Vec<RunId>) -> Result<Vec<Option<State>>, StoreError> {
@@ -360,11 +377,12 @@ fn read_ended(row: &AnyRow) -> Result<RunView, sqlx::Error> {
     })
 }
 
+/// What [`read_attempt`] reads.
+const ATTEMPT: &str = "fence, number, worker, server, CAST(started AS CHAR), CAST(ended AS CHAR), outcome, exit_code, error, \
+                       output_bytes, truncated";
+
 async fn attempts(connection: &mut AnyConnection, run: RunId) -> Result<Vec<AttemptView>, sqlx::Error> {
-    let mut select = Statement::new(
-        "SELECT fence, number, worker, server, CAST(started AS CHAR), CAST(ended AS CHAR), outcome, exit_code, error, output_bytes, \
-         truncated FROM attempts WHERE run = ? ORDER BY fence",
-    );
+    let mut select = Statement::new(&format!("SELECT {ATTEMPT} FROM attempts WHERE run = ? ORDER BY fence"));
     select.bind(id(run));
     let rows = select.rows(connection).await?;
     rows.iter().map(|row| read_attempt(&mut Reader::new(row))).collect()

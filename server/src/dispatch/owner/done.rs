@@ -241,10 +241,16 @@ impl Owner {
         match given {
             Ok(given) => {
                 for ((worker, _), given) in sessions.into_iter().zip(given) {
-                    for (run, fence) in given.into_iter().filter(|one| !known.contains(one)) {
-                        warn!(%worker, %run, "claimed, but the answer never came");
-                        self.state.found.push(Finding::Unsent { worker: worker.clone(), run, fence });
+                    let unsent: Vec<_> = given.into_iter().filter(|one| !known.contains(one)).collect();
+                    if !unsent.is_empty() {
+                        warn!(%worker, runs = unsent.len(), "claimed, but the answer never came");
                     }
+                    let unsent = unsent.into_iter().map(|(run, fence)| Finding::Unsent {
+                        worker: worker.clone(),
+                        run,
+                        fence,
+                    });
+                    self.state.found.extend(unsent);
                 }
             }
             Err(error) => {
