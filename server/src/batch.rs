@@ -157,6 +157,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_is_written_for_a_caller_that_has_gone() {
+        let tracker = TaskTracker::new();
+        let (gate, written) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let batcher = Batcher::spawn(&tracker, &Metrics::new().panics, {
+            let (gate, written) = (gate.clone(), written.clone());
+            move |items: Vec<u32>| {
+                let (gate, written) = (gate.clone(), written.clone());
+                async move {
+                    written.lock().unwrap().extend(items.iter().copied());
+                    gate.acquire().await.unwrap().forget();
+                    items
+                }
+            }
+        });
+        let call = |item: u32| {
+            let batcher = batcher.clone();
+            tracker.spawn(async move { batcher.write(vec![item]).await })
+        };
+        let first = call(1);
+        while written.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let [gone, stays] = [call(2), call(3)];
+        while batcher.calls.capacity() > MOST_CALLERS - 2 {
+            tokio::task::yield_now().await;
+        }
+        gone.abort();
+        assert!(gone.await.unwrap_err().is_cancelled());
+        gate.add_permits(2);
+        assert_eq!((first.await.unwrap(), stays.await.unwrap()), (Ok(vec![1]), Ok(vec![3])));
+        assert_eq!(*written.lock().unwrap(), [1, 3]);
+    }
+
+    #[tokio::test]
     async fn the_writer_ends_with_its_last_handle() {
         let tracker = TaskTracker::new();
         let batcher = Batcher::spawn(&tracker, &Metrics::new().panics, |items: Vec<u8>| async move { items });

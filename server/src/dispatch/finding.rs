@@ -62,3 +62,21 @@ impl Extend<Finding> for Findings {
         findings.into_iter().for_each(|finding| self.push(finding));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn what_is_found_of_an_attempt_again_takes_the_place_of_what_was_found_before() {
+        let (worker, run): (Name, _) = ("web-1".parse().unwrap(), RunId::new(DateTime::UNIX_EPOCH, 0));
+        let unknown = |fence| Finding::Unknown { worker: worker.clone(), run, fence: Fence(fence) };
+        let latest = Finding::Unaccepted { worker: worker.clone(), run, fence: Fence(1) };
+        let mut findings = Findings::default();
+        findings.extend([unknown(1), unknown(2), unknown(1), latest.clone()]);
+        assert_eq!(findings.take(), [latest, unknown(2)]);
+        assert!(findings.is_empty());
+    }
+}
