@@ -1,5 +1,6 @@
 //! Breaks an installation at random for as long as wanted, and says what came of it. The seed replays the faults.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ struct Cli {
     /// On one server with its own store, instead of MariaDB and Redis
     #[arg(long)]
     embedded: bool,
+    /// Keeps what the servers logged and all violations in this directory
+    #[arg(long)]
+    keep: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -52,6 +56,11 @@ async fn main() -> ExitCode {
     let outcome = chaos.run(|strike| println!("{strike}")).await;
     let (strikes, quiet) = (outcome.strikes, outcome.evidence.quiet.waited);
     let stories = outcome.stories();
+    if let Some(directory) = &cli.keep
+        && let Err(error) = outcome.keep(directory)
+    {
+        eprintln!("failed to keep what was seen in {}: {error}", directory.display());
+    }
     let finding = outcome.finding();
     for complaint in finding.complaints() {
         println!("{complaint}");

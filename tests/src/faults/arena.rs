@@ -228,6 +228,7 @@ impl Arena {
         let logs: Vec<String> = self.servers().iter().map(Server::log).collect();
         self.evidence.sessions = Sessions::read(&logs);
         self.evidence.counted = Counted::of(&self.cluster, &logs).await;
+        self.evidence.logs = logs;
         let verdict = Verdict::of(&self.evidence);
         (self.evidence, verdict)
     }

@@ -1,7 +1,9 @@
 //! Load and a nemesis, for as long as wanted, and a judgement of what came of it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use tokio::time::sleep;
 
@@ -194,6 +196,17 @@ impl Outcome {
         let violations: Vec<_> = violations.into_iter().collect();
         let each = violations.chunk_by(|one, other| one.0 == other.0).flat_map(runs);
         each.collect::<BTreeSet<_>>().into_iter().map(|run| story::of(&self.evidence, run)).collect()
+    }
+
+    /// Writes down what it takes to find out why.
+    pub fn keep(&self, directory: &Path) -> io::Result<()> {
+        fs::create_dir_all(directory)?;
+        for (number, log) in self.evidence.logs.iter().enumerate() {
+            fs::write(directory.join(format!("server-{number}.log")), log)?;
+        }
+        let violations: Vec<String> = self.verdict.violations.iter().map(ToString::to_string).collect();
+        fs::write(directory.join("violations"), violations.join("\n"))?;
+        fs::write(directory.join("stories"), self.stories().concat())
     }
 
     /// All that is demanded.

@@ -40,6 +40,8 @@ pub struct Evidence {
     pub records: Records,
     pub sessions: Sessions,
     pub counted: Counted,
+    /// What each server logged.
+    pub logs: Vec<String>,
     pub quiet: Quiet,
     /// How many runs each worker of the arena may have at once.
     pub slots: HashMap<String, u32>,

@@ -1,8 +1,9 @@
 //! What a named fault brought up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::checker::Verdict;
+use super::checker::{Verdict, Violation};
 
 /// A time that was measured and what it may be at the most.
 #[derive(Clone, Debug)]
@@ -98,14 +99,17 @@ impl Finding {
         self.detection.iter().chain(&self.recovery)
     }
 
-    /// What is not as it must be, a line each; of many violations the first few.
+    /// What is not as it must be, a line each; of violations of one kind the first and how many there are.
     pub fn complaints(&self) -> Vec<String> {
-        const SHOWN: usize = 8;
-        let violations = &self.verdict.violations;
-        let mut lines: Vec<String> = violations.iter().take(SHOWN).map(ToString::to_string).collect();
-        if violations.len() > SHOWN {
-            lines.push(format!("and {} more violations", violations.len() - SHOWN));
+        let mut kinds: BTreeMap<_, Vec<&Violation>> = BTreeMap::new();
+        for violation in &self.verdict.violations {
+            kinds.entry(violation.kind()).or_default().push(violation);
         }
+        let line = |of: &Vec<&Violation>| match of.len() {
+            1 => of[0].to_string(),
+            count => format!("{} ({count} times)", of[0]),
+        };
+        let mut lines: Vec<String> = kinds.values().map(line).collect();
         lines.extend(self.unmet.iter().chain(&self.exceeded).cloned());
         let late = self.bars().filter(|bar| !bar.holds());
         lines.extend(late.map(|bar| match bar.took {

@@ -62,6 +62,12 @@ impl Violation {
     pub fn new(invariant: Invariant, run: u128, says: impl Into<String>) -> Self {
         Self { invariant, run, says: says.into() }
     }
+
+    /// What it has in common with others: all but names, times and numbers.
+    pub fn kind(&self) -> (Invariant, String) {
+        let words = self.says.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+        (self.invariant, words.collect::<Vec<_>>().join(" "))
+    }
 }
 
 impl fmt::Display for Violation {
