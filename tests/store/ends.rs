@@ -282,3 +282,23 @@ pub async fn an_end_and_its_entry_at_once_leave_one_row(f: &Fixture) {
     assert_eq!(f.number("SELECT COUNT(*) FROM runs").await, 100);
     assert_eq!(f.number("SELECT COUNT(*) FROM open_runs").await, 0);
 }
+
+pub async fn an_end_and_the_attempt_before_it_at_once_leave_one_row(f: &Fixture) {
+    let now = f.store.now().await.unwrap();
+    let runs: Vec<Run> = (0..200).map(|_| Run { durability: Durability::Fast, ..run(now) }).collect();
+    let again =
+        Next::Again { delay: Duration::ZERO, counters: Counters { failed: 1, ..Counters::default() } };
+    let mut servers = JoinSet::new();
+    for chunk in runs.chunks(2) {
+        for (fence, outcome, next) in [(1, Outcome::Failed, Some(again)), (2, Outcome::Succeeded, None)] {
+            let end =
+                |run| next.map_or_else(|| succeeded(run, fence), |next| ended(run, fence, outcome, next));
+            let (store, ends) = (f.store.clone(), chunk.iter().map(end).collect());
+            servers.spawn(async move { drop(store.end_attempts(ends).await.unwrap()) });
+        }
+    }
+    servers.join_all().await;
+    assert_eq!(f.number("SELECT COUNT(*) FROM open_runs").await, 0);
+    assert_eq!(f.number("SELECT COUNT(*) FROM runs").await, 200);
+    assert_eq!(f.number("SELECT COUNT(*) FROM attempts").await, 400);
+}

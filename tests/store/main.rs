@@ -57,7 +57,8 @@ macro_rules! sentences {
                 the_same_run_may_end_twice_in_one_batch,
                 overlapping_batches_at_once_record_each_end_once,
                 disjoint_batches_at_once_all_succeed,
-                an_end_and_its_entry_at_once_leave_one_row;
+                an_end_and_its_entry_at_once_leave_one_row,
+                an_end_and_the_attempt_before_it_at_once_leave_one_row;
             history: pages_hold_each_run_once_newest_first,
                 each_filter_finds_what_it_names,
                 a_running_attempt_is_shown_as_the_last,

@@ -1,12 +1,12 @@
 //! How runs leave `open_runs` for `runs`, and how they stay for another attempt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::AnyConnection;
 
 use super::columns::{RUN, RUN_COLUMNS, add_run, cut, id, read_id};
-use super::entry::remove;
+use super::entry::{present, remove};
 use super::finish::EndedAttempt;
 use super::open::{UPDATES, sorted};
 use super::sql::{self, LIST, Reader, Statement};
@@ -190,12 +190,13 @@ pub(super) async fn leave(
     remove(connection, &ids).await
 }
 
-/// Enters runs that nobody has entered yet, to be updated by [`again`].
+/// Enters runs that nobody has entered yet, to be updated by [`again`]. Answers those that have ended meanwhile, by the hand of another server, and are not
+/// entered: see [`super::entry::insert`].
 pub(super) async fn enter(
     connection: &mut AnyConnection,
     now: DateTime<Utc>,
     absent: &[&EndedAttempt],
-) -> Result<(), sqlx::Error> {
+) -> Result<BTreeSet<RunId>, sqlx::Error> {
     let head = format!("INSERT INTO open_runs ({RUN}, state, failed, lost, server, ready, touched) VALUES");
     sql::insert(connection, &head, RUN_COLUMNS + 6, absent, |values, ended| {
         add_run(values, &ended.run);
@@ -207,7 +208,11 @@ pub(super) async fn enter(
             .add_time(now)
             .add_time(now);
     })
-    .await
+    .await?;
+    let entered: Vec<_> = absent.iter().map(|ended| ended.run.id).collect();
+    let ended = present(connection, "runs", &entered, " /*! FOR UPDATE */").await?;
+    remove(connection, &ended.iter().copied().collect::<Vec<_>>()).await?;
+    Ok(ended)
 }
 
 /// Back to waiting.

@@ -146,7 +146,8 @@ impl Store {
             };
         }
         ending::record_attempts(&mut transaction, &attempts).await?;
-        ending::enter(&mut transaction, now, &entering).await?;
+        let overtaken = ending::enter(&mut transaction, now, &entering).await?;
+        earlier.extend(entering.iter().filter(|item| overtaken.contains(&item.run.id)));
         ending::again(&mut transaction, now, &again.into_values().collect::<Vec<_>>()).await?;
         ending::leave(&mut transaction, now, &mut endings).await?;
         ending::count(&mut transaction, &earlier).await?;
