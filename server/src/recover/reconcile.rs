@@ -76,15 +76,17 @@ async fn mend(settler: &Settler, open: Vec<OpenRun>) -> Result<(), RebuildError>
         return Ok(());
     }
     let kept = settler.queue.results(missing.iter().map(|run| run.run.id).collect()).await?;
-    let mut back = Vec::new();
+    let (mut back, mut unrecorded, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
     for (open, kept) in missing.into_iter().zip(kept) {
         let kept = kept.and_then(|kept| Conclusion::decode(open.run.id, &kept).ok());
         match (kept, open.run.durability) {
-            (Some(conclusion), _) => record(settler, conclusion).await?,
+            (Some(conclusion), _) => unrecorded.push(conclusion),
             (None, Durability::Durable) => back.push(open.run.id),
-            (None, Durability::Fast) => lost(settler, open).await?,
+            (None, Durability::Fast) => forgotten.push(open),
         }
     }
+    record(settler, unrecorded).await?;
+    lost(settler, forgotten).await?;
     queue_again(settler, back, Unseen::End).await
 }
 
@@ -109,19 +111,23 @@ pub(super) async fn queue_again(
     Ok(())
 }
 
-async fn lost(settler: &Settler, open: OpenRun) -> Result<(), RebuildError> {
-    warn!(run = %open.run.id, "a fast run was lost with the queue");
-    let row = EndedRun {
+async fn lost(settler: &Settler, runs: Vec<OpenRun>) -> Result<(), RebuildError> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    warn!(runs = runs.len(), "fast runs were lost with the queue");
+    let row = |open: OpenRun| EndedRun {
         run: open.run,
         state: State::Error,
         reason: Some(Reason::Lost),
         error: "the queue lost it".into(),
         server: settler.server.clone(),
     };
-    let recorded = settler.store.end_runs(vec![row]).await?;
-    if recorded.contains(&Recorded::Recorded) {
-        settler.metrics.runs_reconciled.count(Reconciled::Lost);
-    }
-    settler.count_recorded(vec![RunEnd::Lost], &recorded);
+    let rows: Vec<EndedRun> = runs.into_iter().map(row).collect();
+    let ends = vec![RunEnd::Lost; rows.len()];
+    let recorded = settler.store.end_runs(rows).await?;
+    let count = recorded.iter().filter(|recorded| **recorded == Recorded::Recorded).count();
+    settler.metrics.runs_reconciled.add(Reconciled::Lost, count);
+    settler.count_recorded(ends, &recorded);
     Ok(())
 }

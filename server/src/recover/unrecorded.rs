@@ -76,37 +76,40 @@ async fn record_unwritten(settler: &Settler, runs: &[RunId]) -> Result<(), Rebui
         return Ok(());
     }
     let kept = settler.queue.results(open.clone()).await?;
-    for (run, kept) in open.into_iter().zip(kept) {
-        if let Some(conclusion) = kept.and_then(|kept| Conclusion::decode(run, &kept).ok()) {
-            record(settler, conclusion).await?;
-        }
-    }
-    Ok(())
+    let conclusions = open.into_iter().zip(kept);
+    let conclusions = conclusions.filter_map(|(run, kept)| Conclusion::decode(run, &kept?).ok()).collect();
+    record(settler, conclusions).await
 }
 
-/// Writes how a run ended that the queue remembers. One whose end is on its way to the store is written once all the same.
-pub(super) async fn record(settler: &Settler, conclusion: Conclusion) -> Result<(), RebuildError> {
-    let Conclusion { run, state, reason, error, counters, attempt, server } = conclusion;
-    let id = run.id;
-    let recorded = match attempt {
-        Some(last) => {
-            let next = Next::End { state, reason, counters };
-            let row = EndedAttempt {
+/// Writes how runs ended that the queue remembers. One whose end is on its way to the store is written once all the same.
+pub(super) async fn record(settler: &Settler, conclusions: Vec<Conclusion>) -> Result<(), RebuildError> {
+    let (mut attempts, mut ended) = (Vec::new(), Vec::new());
+    for conclusion in conclusions {
+        let Conclusion { run, state, reason, error, counters, attempt, server } = conclusion;
+        match attempt {
+            Some(last) => attempts.push(EndedAttempt {
                 run,
                 fence: last.fence,
                 number: last.number,
                 worker: last.worker,
                 server,
                 end: last.end,
-                next,
-            };
-            settler.store.end_attempts(vec![row]).await?
+                next: Next::End { state, reason, counters },
+            }),
+            None => ended.push(EndedRun { run, state, reason, error, server }),
         }
-        None => settler.store.end_runs(vec![EndedRun { run, state, reason, error, server }]).await?,
-    };
-    if recorded.contains(&Recorded::Recorded) {
-        warn!(run = %id, "the end of a fast run was in no history");
-        settler.metrics.runs_reconciled.count(Reconciled::Unrecorded);
+    }
+    let mut recorded = Vec::new();
+    if !attempts.is_empty() {
+        recorded.extend(settler.store.end_attempts(attempts).await?);
+    }
+    if !ended.is_empty() {
+        recorded.extend(settler.store.end_runs(ended).await?);
+    }
+    let count = recorded.iter().filter(|recorded| **recorded == Recorded::Recorded).count();
+    if count > 0 {
+        warn!(runs = count, "the ends of fast runs were in no history");
+        settler.metrics.runs_reconciled.add(Reconciled::Unrecorded, count);
     }
     Ok(())
 }
