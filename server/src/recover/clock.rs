@@ -76,11 +76,6 @@ async fn tick(settler: &Settler, clock: &StoreClock, findings: mpsc::Sender<Foun
 /// Ends when ticks do, and all they found is settled.
 async fn settle(settler: &Settler, mut found: mpsc::Receiver<Found>) {
     while let Some(Found { endings, missed, released }) = found.recv().await {
-        if let Some(to) = released
-            && let Err(error) = settler.store.note_released(to).await
-        {
-            warn!(%error, "failed to note what was let go");
-        }
         if !endings.is_empty() {
             let conclude = async |endings: Vec<Ending>| -> Vec<()> {
                 let count = endings.len();
@@ -93,6 +88,13 @@ async fn settle(settler: &Settler, mut found: mpsc::Receiver<Found>) {
             && let Err(error) = missed::judge(settler, missed).await
         {
             warn!(%error, "failed to judge runs that were missed: trying again");
+            continue;
+        }
+        // After the darkness before it: whoever reads the two in the other order knows of one of them.
+        if let Some(to) = released
+            && let Err(error) = settler.store.note_released(to).await
+        {
+            warn!(%error, "failed to note what was let go");
         }
     }
 }

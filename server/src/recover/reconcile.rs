@@ -1,6 +1,5 @@
 //! Open rows are held against the queue, some at a time.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -99,11 +98,12 @@ pub(super) async fn queue_again(
     let back = settler.store.open_among(missing).await?;
     if !back.is_empty() {
         let now = settler.store.now().await?;
-        // What was planned just when all went did not come into the queue, and was not let go either.
-        let missed = match settler.store.dark().await? {
-            Some(dark) => missed::among(&settler.store, &back, dark, now).await?,
-            None => BTreeSet::new(),
-        };
+        // What was planned just when all went did not come into the queue, and was not let go either: in a darkness that is known, or that nobody has noted yet.
+        let since = settler.store.released().await?;
+        let mut missed = missed::among(&settler.store, &back, (since, now), now).await?;
+        if let Some(dark) = settler.store.dark().await? {
+            missed.extend(missed::among(&settler.store, &back, dark, now).await?);
+        }
         let count = give_back(settler, back, &missed, unseen, now).await?;
         info!(runs = count, "queued open runs that the queue did not have");
         settler.metrics.runs_reconciled.add(Reconciled::Unqueued, count);
