@@ -75,7 +75,6 @@ mod mariadb_redis {
         ends_are_told_twice_at_once "16"
         ends_are_told_too_late "17"
         redis_dies_and_its_file_is_kept "18"
-        redis_forgets_all "19a"
         redis_is_out_of_memory "20"
         redis_is_cut_off_at_a_claim "22"
         the_database_dies "23"
