@@ -154,6 +154,9 @@ contract! {
         bench.connect("web-1").await;
         bench.queue.reap().await.unwrap();
         assert!(bench.until_silent().await[0].holding.is_empty());
+        // Each shard tells of it once, and not all in the same moment.
+        tokio::time::sleep(limits().life).await;
+        bench.queue.reap().await.unwrap();
         tokio::time::sleep(limits().offer * 2).await;
         assert!(bench.queue.reap().await.unwrap().is_empty());
     }
