@@ -76,6 +76,20 @@ async fn tick(settler: &Settler, clock: &StoreClock, findings: mpsc::Sender<Foun
 /// Ends when ticks do, and all they found is settled.
 async fn settle(settler: &Settler, mut found: mpsc::Receiver<Found>) {
     while let Some(Found { endings, missed, released }) = found.recv().await {
+        let judged = match missed.is_empty() {
+            true => Ok(()),
+            false => missed::judge(settler, missed).await,
+        };
+        match (judged, released) {
+            (Err(error), _) => warn!(%error, "failed to judge runs that were missed: trying again"),
+            // After the darkness before it: whoever reads the two in the other order knows of one of them.
+            (Ok(()), Some(to)) => {
+                if let Err(error) = settler.store.note_released(to).await {
+                    warn!(%error, "failed to note what was let go");
+                }
+            }
+            (Ok(()), None) => {}
+        }
         if !endings.is_empty() {
             let conclude = async |endings: Vec<Ending>| -> Vec<()> {
                 let count = endings.len();
@@ -83,18 +97,6 @@ async fn settle(settler: &Settler, mut found: mpsc::Receiver<Found>) {
                 vec![(); count]
             };
             settler.metrics.panics.each(PanicIn::Clock, endings, conclude).await;
-        }
-        if !missed.is_empty()
-            && let Err(error) = missed::judge(settler, missed).await
-        {
-            warn!(%error, "failed to judge runs that were missed: trying again");
-            continue;
-        }
-        // After the darkness before it: whoever reads the two in the other order knows of one of them.
-        if let Some(to) = released
-            && let Err(error) = settler.store.note_released(to).await
-        {
-            warn!(%error, "failed to note what was let go");
         }
     }
 }
