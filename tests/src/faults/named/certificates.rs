@@ -111,7 +111,10 @@ pub async fn replaced(backend: Backend) -> Finding {
             format!("a careful one paused: {pause:?}"),
         )
         .demand(refused + unknown == 0, format!("{refused} submits were refused, {unknown} never answered"))
-        .seen(format!("its runs went elsewhere within {again:.1?}"))
+        .seen(again.map_or_else(
+            || "its runs went nowhere else".to_owned(),
+            |again| format!("its runs went elsewhere within {again:.1?}"),
+        ))
         .seen(format!(
             "no other paused for longer than {:.1?}",
             pause.map(|(pause, _)| pause).unwrap_or_default()
