@@ -170,7 +170,7 @@ impl Settler {
 
     fn settlement(&self, one: &Decided) -> Settlement {
         let step = match one.next {
-            Next::Again { delay, counters } => Step::Again { delay, counters },
+            Next::Again { delay, counters } => Step::Again { delay, counters, attempt: one.end.number },
             Next::End { .. } => Step::Remove { result: self.result(one) },
         };
         let fence = (!planted::is(Bug::UnfencedReport)).then_some(one.end.fence);

@@ -10,6 +10,7 @@ use crate::contract;
 const GO: Step = Step::Again {
     delay: std::time::Duration::ZERO,
     counters: Counters { failed: 0, lost: 0, unaccepted: 0 },
+    attempt: 0,
 };
 
 /// Two runs in the first shard that nobody lets go until the first is too late, and the second is not.

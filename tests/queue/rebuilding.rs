@@ -66,6 +66,37 @@ contract! {
         assert!(bench.look(open).await.is_some());
     }
 
+    async fn what_was_restored_is_not_queued_again_by_whoever_comes_late_with_it(bench) {
+        let session = bench.connect("web-1").await;
+        let entry = bench.entry("web-1");
+        let run = entry.run;
+        bench.queue.restore(vec![restored(entry.clone())]).await.unwrap();
+        bench.open(&session, vec![]).await;
+        let delivery = bench.claim(&session, "web-1", 1).await.deliveries.remove(0);
+        assert_eq!(bench.finish(&delivery).await, Settled::Settled);
+        assert_eq!(bench.queue.enqueue(vec![entry]).await.unwrap(), [Admission::Duplicate]);
+        assert!(bench.look(run).await.is_none());
+        assert_eq!(bench.queue.results(vec![run]).await.unwrap(), [None], "how it ended is for the store to say");
+    }
+
+    async fn attempts_go_on_from_one_that_was_forgotten(bench) {
+        let entry = bench.entry("web-1");
+        let run = entry.run;
+        let far = Fence(marabunta_server::clock::wall().timestamp_micros() as u64 + 3_600_000_000);
+        bench.queue.restore(vec![restored(entry)]).await.unwrap();
+        let counters = Counters { failed: 1, ..Counters::default() };
+        let step = Step::Again { delay: ms(1), counters, attempt: 3 };
+        assert_eq!(bench.settle(run, Some(far), step).await, Settled::Settled);
+        let record = bench.look(run).await.unwrap();
+        assert_eq!((record.counters, record.attempt, record.fence), (counters, 3, Some(far)));
+        tokio::time::sleep(ms(5)).await;
+        bench.queue.tick().await.unwrap();
+        let session = bench.connect("web-1").await;
+        let delivery = bench.claim(&session, "web-1", 1).await.deliveries.remove(0);
+        assert_eq!(delivery.attempt, 4);
+        assert!(delivery.fence > far);
+    }
+
     async fn a_run_that_is_there_is_left_as_it_is(bench) {
         let session = bench.connect("web-1").await;
         let delivery = bench.start(&session).await;

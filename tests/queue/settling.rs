@@ -48,7 +48,7 @@ contract! {
         let session = bench.connect("web-1").await;
         let delivery = bench.deliver(&session).await;
         let counters = Counters { failed: 1, ..Counters::default() };
-        let step = Step::Again { delay: Duration::ZERO, counters };
+        let step = Step::Again { delay: Duration::ZERO, counters, attempt: 1 };
         assert_eq!(bench.settle(delivery.run, Some(delivery.fence), step).await, Settled::Settled);
         assert!(!bench.accept(&delivery).await, "it has failed, and its worker has it no longer");
         assert_eq!(bench.take(&session, 1).await, [delivery.run]);
@@ -94,7 +94,7 @@ contract! {
         let delivery = bench.start(&session).await;
         bench.again(&delivery, Duration::ZERO).await;
         let counters = Counters { failed: 1, ..Counters::default() };
-        let step = Step::Again { delay: ms(60_000), counters };
+        let step = Step::Again { delay: ms(60_000), counters, attempt: 1 };
         assert_eq!(bench.settle(delivery.run, Some(delivery.fence), step).await, Settled::Settled);
         let record = bench.look(delivery.run).await.unwrap();
         assert!(matches!(record.phase, Phase::Due(_)), "{record:?}");
@@ -118,7 +118,7 @@ contract! {
         let session = bench.connect("web-1").await;
         let delivery = bench.start(&session).await;
         let counters = Counters { failed: 2, lost: 1, unaccepted: 7 };
-        bench.settle(delivery.run, Some(delivery.fence), Step::Again { delay: Duration::ZERO, counters }).await;
+        bench.settle(delivery.run, Some(delivery.fence), Step::Again { delay: Duration::ZERO, counters, attempt: 1 }).await;
         let second = bench.claim(&session, "web-1", 1).await.deliveries.remove(0);
         let record = bench.look(second.run).await.unwrap();
         assert_eq!((record.counters, record.attempt, second.attempt), (counters, 2, 2));

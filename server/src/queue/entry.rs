@@ -142,8 +142,9 @@ pub enum Step {
     /// The run has ended. `result` is kept for an hour for [`super::Queue::results`].
     Remove { result: Option<Bytes> },
     /// Back to its place after this time. It counts as not in flight, but the fence stays good until the next claim. A run that is to be
-    /// cancelled becomes an [`Ending`] instead; one that was missed is let go, as if it were due now.
-    Again { delay: Duration, counters: Counters },
+    /// cancelled becomes an [`Ending`] instead; one that was missed is let go, as if it were due now. `attempt` is the number of what ended: where
+    /// the fence is later than any that the queue knows, the next one is counted from there.
+    Again { delay: Duration, counters: Counters, attempt: u32 },
 }
 
 /// What became of a [`Settlement`].

@@ -44,7 +44,7 @@ pub async fn judge(settler: &Settler, missed: Vec<Record>) -> Result<(), Rebuild
     for ((run, counters), reason) in runs.into_iter().zip(counters).zip(reasons) {
         match reason {
             None => {
-                let step = Step::Again { delay: Duration::ZERO, counters };
+                let step = Step::Again { delay: Duration::ZERO, counters, attempt: 0 };
                 released.push(Settlement { run: run.id, fence: None, step });
             }
             Some(reason) => {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tracing::warn;
 
 use super::{End, Settler, Verdict, Witness, unknown};
-use crate::queue::{Entry, Restored};
+use crate::queue::{Entry, QueueError, Restored, Settlement, Step};
 use crate::run::{AttemptEnd, Conclusion, Fence, Next, Outcome, RunId, next};
 use crate::store::{EndedAttempt, OpenRun, Recorded, StoreError};
 
@@ -120,13 +120,25 @@ impl Settler {
             }
         }
         let retried: Vec<RunId> = again.iter().map(|again| again.entry.run).collect();
-        if !again.is_empty()
-            && let Err(error) = self.queue.restore(again).await
-        {
+        if let Err(error) = self.retry(again).await {
             warn!(runs = retried.len(), %error, "failed to queue retries: it will be tried again");
             self.unqueued.note(retried);
         }
         self.drop_ended(over).await;
+        Ok(())
+    }
+
+    /// Gives them back to the queue, or tells it of their end when somebody has given them back meanwhile, as the store had them before.
+    async fn retry(&self, again: Vec<Restored>) -> Result<(), QueueError> {
+        if again.is_empty() {
+            return Ok(());
+        }
+        self.queue.restore(again.clone()).await?;
+        let settle = |one: Restored| {
+            let Restored { entry: Entry { run, delay, .. }, counters, attempt, fence, .. } = one;
+            Settlement { run, fence, step: Step::Again { delay, counters, attempt } }
+        };
+        self.queue.settle(again.into_iter().map(settle).collect()).await?;
         Ok(())
     }
 

@@ -87,10 +87,10 @@ impl Play {
             Operation::Accept { held, loss } => self.accept(held, loss).await,
             Operation::Finish { held, result, loss } => {
                 let result = result.then(|| Bytes::from_static(b"{}"));
-                self.report(held, |_| Step::Remove { result: result.clone() }, loss).await
+                self.report(held, |_, _| Step::Remove { result: result.clone() }, loss).await
             }
             Operation::Release { held, delay, why, loss } => {
-                self.report(held, |record| again(record.map(|record| record.counters), delay, why), loss)
+                self.report(held, |record, attempt| again(record, attempt, delay, why), loss)
                     .await
             }
             Operation::Renew { worker, loss } => {
@@ -204,7 +204,7 @@ impl Play {
     async fn report(
         &mut self,
         held: u8,
-        step: impl Fn(Option<&Record>) -> Step,
+        step: impl Fn(Option<&Record>, u32) -> Step,
         loss: Loss,
     ) -> Result<(), Uncertain> {
         if self.held.is_empty() {
@@ -212,7 +212,7 @@ impl Play {
         }
         let at = usize::from(held) % self.held.len();
         let Held { delivery, .. } = self.held[at].clone();
-        let step = step(self.judge.record(delivery.run).as_ref());
+        let step = step(self.judge.record(delivery.run).as_ref(), delivery.attempt);
         let settlement = Settlement { run: delivery.run, fence: Some(delivery.fence), step: step.clone() };
         let answer = self.call(Call::Settle(settlement), loss).await?;
         if answer.is_some() {
@@ -251,7 +251,7 @@ impl Play {
         for (run, begun) in met.missing {
             let Some(record) = self.judge.record(run) else { continue };
             let why = if begun { Why::Lost } else { Why::Unaccepted };
-            let step = again(Some(record.counters), Delay::None, why);
+            let step = again(Some(&record), record.attempt, Delay::None, why);
             self.call(Call::Settle(Settlement { run, fence: record.fence, step }), Loss::Nothing).await?;
         }
         Ok(())
@@ -289,7 +289,7 @@ impl Play {
                 }
             }
             while !self.held.is_empty() {
-                self.report(0, |_| Step::Remove { result: None }, Loss::Nothing).await?;
+                self.report(0, |_, _| Step::Remove { result: None }, Loss::Nothing).await?;
             }
             self.call(Call::Tick, Loss::Nothing).await?;
             for run in left {
@@ -338,15 +338,15 @@ fn restored(kept: &Kept) -> Restored {
     }
 }
 
-fn again(before: Option<Counters>, delay: Delay, why: Why) -> Step {
-    let mut counters = before.unwrap_or_default();
+fn again(before: Option<&Record>, attempt: u32, delay: Delay, why: Why) -> Step {
+    let mut counters = before.map_or_else(Counters::default, |record| record.counters);
     match why {
         Why::Failed => counters.failed += 1,
         Why::Lost => counters.lost += 1,
         Why::Unaccepted => counters.unaccepted += 1,
         Why::Repeated => {}
     }
-    Step::Again { delay: span(delay), counters }
+    Step::Again { delay: span(delay), counters, attempt }
 }
 
 fn span(delay: Delay) -> Duration {

@@ -83,18 +83,34 @@ impl State {
             return Settled::Stale;
         }
         match settlement.step {
-            Step::Again { delay, counters } if !self.again(settlement.run, delay, counters, now) => {
-                return Settled::Already;
+            Step::Again { delay, counters, attempt } => {
+                let forgotten = settlement.fence.filter(|fence| open.fence < Some(*fence));
+                if !self.again(settlement.run, delay, counters, now) {
+                    return Settled::Already;
+                }
+                if let Some(fence) = forgotten {
+                    self.recall(settlement.run, fence, attempt);
+                }
             }
-            Step::Again { .. } => {}
             Step::Remove { result } => {
-                if let Some(result) = result {
-                    self.results.put(settlement.run, result, now);
+                if open.restored || result.is_some() {
+                    self.results.put(settlement.run, result.unwrap_or_default(), now);
                 }
                 self.remove(settlement.run);
             }
         }
         Settled::Settled
+    }
+
+    /// What gave an attempt that has ended was forgotten.
+    fn recall(&mut self, run: RunId, fence: Fence, attempt: u32) {
+        self.fence = self.fence.max(fence.0);
+        let Some(open) = self.runs.get_mut(&run) else { return };
+        open.fence = Some(fence);
+        open.attempt = open.attempt.max(attempt);
+        if open.counters.unaccepted == 0 {
+            open.expires = None;
+        }
     }
 
     /// Back to its place. One that went back already, with these counters, is where it should be: `false`.

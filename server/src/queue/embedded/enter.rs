@@ -79,7 +79,7 @@ impl State {
 
     /// It is open here, or has ended lately.
     fn knows(&mut self, run: RunId, now: Instant) -> bool {
-        self.runs.contains_key(&run) || self.results.get(run, now).is_some()
+        self.runs.contains_key(&run) || self.results.has(run, now)
     }
 
     fn restore_one(&mut self, restored: Restored, now: Instant) {
@@ -93,6 +93,7 @@ impl State {
         open.attempt = restored.attempt;
         open.fence = restored.fence;
         open.missed = restored.missed;
+        open.restored = true;
         if (open.attempt > 0 || restored.held.is_some())
             && let Some((_, slot)) = open.slot()
         {

@@ -21,6 +21,8 @@ pub(super) struct Open {
     pub followed: bool,
     /// It was missed, unless somebody turns out to have claimed it.
     pub missed: bool,
+    /// It came from the store: that it has ended is remembered like a result.
+    pub restored: bool,
     /// When it is given up; `None` once it was accepted.
     pub expires: Option<Instant>,
     /// To whom the latest attempt was given.
@@ -61,6 +63,7 @@ impl Open {
             cancelled: false,
             followed: false,
             missed: false,
+            restored: false,
             expires: entry.expires.map(|after| due + after),
             holder: None,
             stage: Stage::Due(due),

@@ -40,7 +40,13 @@ impl Results {
 
     pub fn get(&mut self, run: RunId, now: Instant) -> Option<Bytes> {
         self.forget(now);
-        self.kept.get(&run).cloned()
+        self.kept.get(&run).filter(|result| !result.is_empty()).cloned()
+    }
+
+    /// Whether it has ended lately; without a result, perhaps.
+    pub fn has(&mut self, run: RunId, now: Instant) -> bool {
+        self.forget(now);
+        self.kept.contains_key(&run)
     }
 
     fn forget(&mut self, now: Instant) {

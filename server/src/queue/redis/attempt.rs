@@ -118,13 +118,12 @@ impl RedisQueue {
                     Some(fence) => call.arg(fence.0),
                 };
                 match &settlement.step {
-                    Step::Again { delay, counters } => {
-                        call.arg("again").arg(millis(*delay)).arg(counters_text(*counters))
+                    Step::Again { delay, counters, attempt } => {
+                        call.arg("again").arg(millis(*delay)).arg(counters_text(*counters)).arg(attempt)
                     }
-                    Step::Remove { result: None } => call.arg("remove").arg("").arg("0"),
-                    Step::Remove { result: Some(result) } => {
+                    Step::Remove { result } => {
                         let bucket = extra.number(self.keys.results(shard, settlement.run));
-                        call.arg("remove").arg(&result[..]).arg(bucket)
+                        call.arg("remove").arg(result.as_deref().unwrap_or_default()).arg(bucket).arg("")
                     }
                 };
             }

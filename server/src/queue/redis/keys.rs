@@ -18,7 +18,7 @@
 //! | `p:{k}:sessions` | hash | worker -> session, stage (`L`ive, `C`losed; past its deadline: `S`ilent, or `G`one if it was closed), ms of its deadline, server, instance | open, renew, close, reap | silent and nothing in flight |
 //! | `p:{k}:deadlines` | zset | worker of a live or closed session, by ms of its deadline | open, renew, close | silent |
 //! | `p:{k}:offers` | zset | worker of a silent session, by ms when it is offered again | reap | opened, forgotten |
-//! | `p:{k}:results:<bucket>` | hash | run id -> its result; the bucket is the time in the run's id, in steps of 4,096 ms | settle | an hour after the latest was added |
+//! | `p:{k}:results:<bucket>` | hash | run id -> its result, or nothing where one that was restored had none; the bucket is the time in the run's id, in steps of 4,096 ms | settle | an hour after the latest was added |
 //! | `p:{k}:key:<key>` | string | an idempotency key -> run id, hash of the request | enqueue | after a day |
 //! | `p:{0}:servers` | zset | id of a server, by ms of when it last said that it lives | beat | it has not for 15 s |
 //! | `p:{0}:rebuild` | string | id of the server that rebuilds | begin, finish | finished, or its life is over |
@@ -27,7 +27,7 @@
 //! for low; turn counts releases, in 13 digits.
 //!
 //! A state is, separated by spaces: phase (`D`ue, `B`ehind, `R`eady, in `F`light, `A`ccepted; `m`issed; ending: e`x`pired, `o`verlapped, `r`eplaced,
-//! `c`ancelled), worker/session that has or had it or `-`, fence or 0, attempt, ms when it expires or 0, flags (`f`ollowed, `c`ancelled, `m`issed) or `-`,
+//! `c`ancelled), worker/session that has or had it or `-`, fence or 0, attempt, ms when it expires or 0, flags (`f`ollowed, `c`ancelled, `m`issed, `r`estored) or `-`,
 //! slot or `-`, its counters, turn or 0, overlap policy, rank, place.
 //!
 //! Channels: `p:hint` reaches every server, `p:hint:<server>` one. See [`super::hints`] for what they carry.

@@ -33,7 +33,8 @@ impl RedisQueue {
             Request::Commands(look)
         };
         let read = |results: Vec<Option<Vec<u8>>>, _| {
-            Ok(results.into_iter().map(|result| result.map(Bytes::from)).collect())
+            let kept = |result: Option<Vec<u8>>| result.filter(|result| !result.is_empty()).map(Bytes::from);
+            Ok(results.into_iter().map(kept).collect())
         };
         self.scatter(runs, |run| run.shard(), request, read).await
     }

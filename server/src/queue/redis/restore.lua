@@ -27,6 +27,7 @@ for n, id in ipairs(ids) do
       slot = slot, policy = policy, rank = rank, place = place }
     if expires ~= '' and worker == '' then run.expires = string.format('%.0f', due + tonumber(expires)) end
     if missed == '1' then mark(run, 'm') end
+    mark(run, 'r')
     runs[id] = run
     bodies[#bodies + 1] = id
     bodies[#bodies + 1] = body

@@ -4,7 +4,7 @@ use marabunta_proto::name::Name;
 use marabunta_server::queue::{Claim, EndingCause, SessionId, Settled, Settlement, Step};
 use marabunta_server::run::{Fence, RunId};
 
-use super::{Moment, Shard, Stage, Uncertain};
+use super::{Moment, Run, Shard, Stage, Uncertain};
 
 impl Shard {
     /// Who is given out, and whether there is more. Fences are not foretold: see [`Shard::given`].
@@ -80,17 +80,22 @@ impl Shard {
         }
         match &settlement.step {
             Step::Remove { result } => {
+                let restored = open.restored;
                 self.remove(run);
-                if result.is_some() {
+                if result.is_some() || restored {
                     self.results.insert(run);
                 }
             }
-            Step::Again { delay, counters } => match open.stage {
-                Stage::Missed { .. } => self.release(run, now),
+            Step::Again { delay, counters, attempt } => match open.stage {
+                Stage::Missed { .. } => {
+                    self.fence = self.fence.max(open.recall(settlement.fence, *attempt));
+                    self.release(run, now);
+                }
                 Stage::Behind | Stage::Ending { .. } => return Settled::Already,
                 Stage::Due(_) | Stage::Ready if open.counters == *counters => return Settled::Already,
                 Stage::Due(_) | Stage::Ready | Stage::InFlight { .. } => {
                     open.counters = *counters;
+                    self.fence = self.fence.max(open.recall(settlement.fence, *attempt));
                     let stage = match open.cancelled {
                         true => Stage::Ending { cause: EndingCause::Cancelled, offer: now },
                         false if delay.is_zero() => Stage::Ready,
@@ -104,5 +109,16 @@ impl Shard {
             },
         }
         Settled::Settled
+    }
+}
+
+impl Run {
+    /// What gave an attempt that has ended may have been forgotten. Answers the latest fence.
+    fn recall(&mut self, fence: Option<Fence>, attempt: u32) -> u64 {
+        if let Some(Fence(fence)) = fence.filter(|fence| fence.0 > self.fence) {
+            (self.fence, self.attempt) = (fence, self.attempt.max(attempt));
+            self.expires = self.expires.filter(|_| self.counters.unaccepted > 0);
+        }
+        self.fence
     }
 }

@@ -47,6 +47,7 @@ impl Shard {
             attempt: restored.attempt,
             counters: restored.counters,
             missed: restored.missed,
+            restored: true,
             ..new(restored.entry, now)
         };
         if let Some(slot) = new.slot().filter(|_| new.attempt > 0 || restored.held.is_some()) {
@@ -106,6 +107,7 @@ fn new(entry: Entry, now: Moment) -> Run {
         counters: Counters::default(),
         cancelled: false,
         missed: false,
+        restored: false,
         holder: None,
     }
 }

@@ -48,6 +48,7 @@ struct Run {
     counters: Counters,
     cancelled: bool,
     missed: bool,
+    restored: bool,
     expires: Option<Moment>,
     holder: Option<(Name, SessionId)>,
 }
