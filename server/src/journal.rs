@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
@@ -38,6 +38,8 @@ enum Entry {
     Attempt(EndedAttempt),
     Ended(EndedRun),
     Mirror(Mirror),
+    /// Whoever waits until all before it is written.
+    Waiting(oneshot::Sender<()>),
 }
 
 impl Journal {
@@ -74,6 +76,14 @@ impl Journal {
         self.try_put(Entry::Mirror(mirror));
     }
 
+    /// Waits until all that was put before is written, or given up.
+    pub async fn written(&self) {
+        let (heard, written) = oneshot::channel();
+        self.put(Entry::Waiting(heard)).await;
+        // A journal that is closed writes no more.
+        written.await.ok();
+    }
+
     async fn put(&self, entry: Entry) {
         self.metrics.journal_entries.inc();
         if self.entries.send(entry).await.is_err() {
@@ -106,10 +116,15 @@ async fn write(mut inbox: mpsc::Receiver<Entry>, store: Store, queue: Arc<dyn Qu
                 }
                 let mut sorted = Sorted::default();
                 std::mem::take(&mut entries).into_iter().for_each(|entry| sorted.add(entry, &mut latest));
+                let waiting = std::mem::take(&mut sorted.waiting);
                 let over: Vec<RunId> = sorted.over.iter().copied().collect();
                 let given_up = flush(&store, sorted, &mut early, &inbox, &metrics.panics).await;
                 drop_ended(&*queue, over).await;
                 metrics.journal_dropped.inc_by(given_up as u64);
+                // Who does not wait any more has stopped.
+                for heard in waiting {
+                    heard.send(()).ok();
+                }
                 metrics.journal_entries.sub(i64::try_from(count).unwrap_or(i64::MAX));
             }
             _ = tick.tick(), if !(latest.is_empty() && early.is_empty() && ripe.is_empty()) => {
@@ -202,6 +217,7 @@ struct Sorted {
     attempts: Vec<EndedAttempt>,
     ended: Vec<EndedRun>,
     over: HashSet<RunId>,
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Sorted {
@@ -223,12 +239,13 @@ impl Sorted {
             Entry::Mirror(mirror) => {
                 latest.insert(mirror.task, mirror);
             }
+            Entry::Waiting(heard) => self.waiting.push(heard),
         }
     }
 
     /// Each of them alone, in the order in which they are written.
     fn split(self) -> impl Iterator<Item = Self> {
-        let Self { submitted, started, attempts, ended, over: _ } = self;
+        let Self { submitted, started, attempts, ended, over: _, waiting: _ } = self;
         let submitted = submitted.into_iter().map(|run| Self { submitted: vec![run], ..Self::default() });
         let started = started.into_iter().map(|one| Self { started: vec![one], ..Self::default() });
         let attempts =

@@ -167,7 +167,12 @@ impl Bench {
 
     pub async fn again(&self, delivery: &Delivery, delay: Duration) -> Settled {
         let counters = Counters { unaccepted: delivery.attempt, ..Counters::default() };
-        self.settle(delivery.run, Some(delivery.fence), Step::Again { delay, counters, attempt: delivery.attempt }).await
+        self.settle(
+            delivery.run,
+            Some(delivery.fence),
+            Step::Again { delay, counters, attempt: delivery.attempt },
+        )
+        .await
     }
 
     pub async fn look(&self, run: RunId) -> Option<Record> {

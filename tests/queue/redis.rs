@@ -9,7 +9,7 @@ use marabunta_server::dispatch::{FromWorker, Hello, Options, Owner};
 use marabunta_server::metrics::Metrics;
 use marabunta_server::queue::redis::{RedisOptions, RedisQueue};
 use marabunta_server::queue::{
-    Admission, Hint, Limits, Phase, Queue as _, QueueError, Settled, Settlement, Step,
+    Admission, Beat, Hint, Limits, Phase, Queue as _, QueueError, Settled, Settlement, Step,
 };
 use marabunta_server::run::{Fence, RunId};
 use marabunta_tests::support::eventually;
@@ -67,16 +67,31 @@ async fn of_a_server_that_is_silent_one_other_is_told() {
     let prefix = Redis::shared().await.prefix();
     let connect = async |server: &str| RedisQueue::connect(Bench::options(&prefix, 1, server)).await.unwrap();
     let (first, second) = (connect("server-1").await, connect("server-2").await);
-    assert!(first.beat(ms(60_000)).await.unwrap().is_empty());
-    assert!(second.beat(ms(60_000)).await.unwrap().is_empty(), "both live");
+    assert!(first.beat(ms(60_000)).await.unwrap().gone.is_empty());
+    let Beat { alive, gone } = second.beat(ms(60_000)).await.unwrap();
+    assert_eq!((alive, gone), (vec!["server-1".to_owned(), "server-2".to_owned()], vec![]), "both live");
     let told = eventually("it has been silent", async || {
-        let gone = second.beat(ms(20)).await?;
+        let gone = second.beat(ms(20)).await?.gone;
         ensure!(!gone.is_empty(), "nobody is gone");
         Ok(gone)
     })
     .await;
     assert_eq!(told, ["server-1"]);
-    assert!(second.beat(ms(0)).await.unwrap().iter().all(|gone| gone == "server-2"), "it was told");
+    assert!(second.beat(ms(0)).await.unwrap().gone.iter().all(|gone| gone == "server-2"), "it was told");
+}
+
+#[tokio::test]
+async fn whoever_rebuilds_is_told_which_servers_have_written_what_they_knew() {
+    let prefix = Redis::shared().await.prefix();
+    let connect = async |server: &str| RedisQueue::connect(Bench::options(&prefix, 1, server)).await.unwrap();
+    let (first, second) = (connect("server-1").await, connect("server-2").await);
+    assert!(second.begin_rebuild(ms(60_000)).await.unwrap());
+    assert_eq!(second.written().await.unwrap(), ["server-2"]);
+    first.written().await.unwrap();
+    let written: HashSet<_> = second.written().await.unwrap().into_iter().collect();
+    assert_eq!(written, HashSet::from(["server-1".to_owned(), "server-2".to_owned()]));
+    second.finish_rebuild().await.unwrap();
+    assert_eq!(first.written().await.unwrap(), ["server-1"], "each loss is another one");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use crate::follow::Follow;
 use crate::journal::Journal;
 use crate::metrics::{Metrics, Page, PanicIn};
 use crate::plan::{self, Planner, Tasks};
+use crate::recover::peers::Peers;
 use crate::recover::{self, rebuild::Unseen};
 use crate::report::Report;
 use crate::rpc;
@@ -88,9 +89,10 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
         let (settler, found, lost_after) = (settler.clone(), Arc::new(Mutex::new(found)), config.lost_after);
         move |stop| recover::reaper::run(settler.clone(), found.clone(), lost_after, stop)
     });
+    let peers = Peers::default();
     late.keep("rebuilder", PanicIn::Rebuilder, {
-        let settler = settler.clone();
-        move |stop| recover::rebuild::run(settler.clone(), stop)
+        let (settler, peers) = (settler.clone(), peers.clone());
+        move |stop| recover::rebuild::run(settler.clone(), peers.clone(), stop)
     });
     late.keep("reconciler", PanicIn::Reconciler, {
         let settler = settler.clone();
@@ -102,7 +104,7 @@ pub(super) fn build(config: &Config, settled: Settled, clock: StoreClock) -> Hou
     });
     late.keep("unrecorded", PanicIn::Reconciler, {
         let settler = settler.clone();
-        move |stop| recover::unrecorded::run(settler.clone(), stop)
+        move |stop| recover::unrecorded::run(settler.clone(), peers.clone(), stop)
     });
     late.keep("floor", PanicIn::Floor, {
         let (settler, started) = (settler.clone(), Arc::new(Mutex::new(has_started)));
@@ -144,7 +146,8 @@ impl Settled {
     pub async fn check(&self) -> Result<(), recover::rebuild::RebuildError> {
         // The only server of an embedded store has just begun.
         let unseen = if self.settler.store.is_embedded() { Unseen::Claim } else { Unseen::End };
-        recover::rebuild::check(&self.settler, unseen).await
+        // Who else lives is not known yet.
+        recover::rebuild::check(&self.settler, &Peers::default(), unseen).await
     }
 }
 

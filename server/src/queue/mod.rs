@@ -32,7 +32,7 @@ pub use entry::{
 pub use error::QueueError;
 pub use hint::Hint;
 pub use limits::Limits;
-pub use session::{Missing, Opened, Session, SessionId, Silent};
+pub use session::{Beat, Missing, Opened, Session, SessionId, Silent};
 pub use shard::shard_of;
 
 use crate::run::{Fence, Place, RunId};
@@ -109,9 +109,15 @@ pub trait Queue: Send + Sync + 'static {
     /// nobody called this for 15 s, or a jump of the clock, every session has [`Session::LIFE`] from now first.
     async fn reap(&self) -> Result<Vec<Silent>, QueueError>;
 
-    /// Says that this server lives, and answers which others have not said so for `life`, each to one server only. A queue of one server has none.
-    async fn beat(&self, _life: Duration) -> Result<Vec<String>, QueueError> {
+    /// Says that this server has written all that happened to its fast runs until the queue lost what it held, and answers which servers have.
+    async fn written(&self) -> Result<Vec<String>, QueueError> {
         Ok(Vec::new())
+    }
+
+    /// Says that this server lives, and answers which do, and which have not said so for `life`, each of these to one server only. A queue of one
+    /// server has none.
+    async fn beat(&self, _life: Duration) -> Result<Beat, QueueError> {
+        Ok(Beat::default())
     }
 
     /// The sessions of these workers; `None` for one that is not connected.

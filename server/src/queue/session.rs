@@ -79,3 +79,12 @@ pub struct Silent {
     /// What is in flight under it.
     pub holding: Vec<Record>,
 }
+
+/// What is known of the servers when one says that it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beat {
+    /// Those that have lately, this one among them.
+    pub alive: Vec<String>,
+    /// Those that have not.
+    pub gone: Vec<String>,
+}

@@ -6,6 +6,7 @@
 //! - [`missed`]: what was due while nobody was there is let go or skipped, as its task says.
 //! - [`reaper`]: sessions past their deadline, and what dispatch found missing, end as lost attempts.
 //! - [`rebuild`]: a queue that has lost what it held is filled again from the store.
+//! - [`peers`]: which servers live.
 //! - [`unqueued`]: what was committed and may not be in the queue is queued as soon as the queue answers.
 //! - [`unrecorded`]: ends that only the queue has, as their server died before it could write them.
 //! - [`reconcile`]: all other open rows whose run the queue does not have are queued again, or recorded as lost.
@@ -13,6 +14,7 @@
 pub mod clock;
 mod held;
 pub mod missed;
+pub mod peers;
 pub mod reaper;
 pub mod rebuild;
 pub mod reconcile;

@@ -9,13 +9,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::missed;
+use super::peers::Peers;
 use crate::queue::{Entry, Queue, QueueError, Restored};
 use crate::run::{Place, RunId, State};
 use crate::settle::Settler;
 use crate::store::{OpenRun, StoreError};
 
 /// How often it is checked that the queue has not lost what it held.
-const EVERY: Duration = Duration::from_secs(2);
+const EVERY: Duration = Duration::from_secs(1);
+/// How long the others have to write what they know of fast runs.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is asked whether they have.
+const ASK: Duration = Duration::from_millis(100);
 /// The right to rebuild lasts this long; a server that dies with it is followed by another.
 const RIGHT: Duration = Duration::from_secs(30);
 /// How many runs are entered at once.
@@ -32,9 +37,9 @@ const PAUSE: Duration = Duration::from_secs(3);
 const DOUBT: Duration = Duration::from_secs(4);
 
 /// Watches over the queue until `stop`.
-pub async fn run(settler: Settler, stop: CancellationToken) {
+pub async fn run(settler: Settler, peers: Peers, stop: CancellationToken) {
     loop {
-        if let Err(error) = check(&settler, Unseen::End).await {
+        if let Err(error) = check(&settler, &peers, Unseen::End).await {
             warn!(%error, "failed to rebuild the queue: trying again");
         }
         tokio::select! {
@@ -64,10 +69,16 @@ pub enum Unseen {
 }
 
 /// Rebuilds the queue if it is empty-handed and nobody else does.
-pub async fn check(settler: &Settler, unseen: Unseen) -> Result<(), RebuildError> {
-    if !settler.queue.is_empty_handed().await? || !settler.queue.begin_rebuild(RIGHT).await? {
+pub async fn check(settler: &Settler, peers: &Peers, unseen: Unseen) -> Result<(), RebuildError> {
+    if !settler.queue.is_empty_handed().await? {
         return Ok(());
     }
+    settler.journal.written().await;
+    settler.queue.written().await?;
+    if !settler.queue.begin_rebuild(RIGHT).await? {
+        return Ok(());
+    }
+    all_written(settler, peers).await?;
     settler.queue.raise_fence(settler.store.fence_floor().await?).await?;
     // Known from the first start on, so that nothing is due before it was asked for.
     let released = settler.store.released().await?;
@@ -94,6 +105,22 @@ pub async fn check(settler: &Settler, unseen: Unseen) -> Result<(), RebuildError
         info!(runs = count, "rebuilt the queue from the store");
     }
     Ok(())
+}
+
+/// The rows of fast runs are as old as the journal of whichever server is behind the most: it is waited for, as long as it may be alive.
+async fn all_written(settler: &Settler, peers: &Peers) -> Result<(), QueueError> {
+    let began = Instant::now();
+    loop {
+        let written = BTreeSet::from_iter(settler.queue.written().await?);
+        if peers.alive().is_subset(&written) {
+            return Ok(());
+        }
+        if began.elapsed() > PATIENCE {
+            warn!("a server does not say that it has written its journal: the queue is rebuilt without");
+            return Ok(());
+        }
+        sleep(ASK).await;
+    }
 }
 
 /// The right is taken anew while it lasts, so that a long rebuild stays with one server.

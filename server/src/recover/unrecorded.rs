@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::peers::{LIFE, Peers};
 use super::rebuild::RebuildError;
 use crate::metrics::Reconciled;
 use crate::run::{Conclusion, Next, RunId, State};
@@ -15,8 +16,6 @@ use crate::store::{EndedAttempt, EndedRun, Recorded};
 
 /// How often a server says that it lives.
 const EVERY: Duration = Duration::from_secs(5);
-/// One that has not said so for this long has died.
-const LIFE: Duration = Duration::from_secs(15);
 /// How far back from when a death was noticed is looked: by so much the late writes of a server lag behind, unless the database was away for longer.
 const LOOK_BACK: Duration = Duration::from_secs(300);
 /// How many are looked for at once.
@@ -25,7 +24,7 @@ const BATCH: usize = 1000;
 const MOST: usize = 500_000;
 
 /// Says that this server lives, and looks after others that have died, until `stop`.
-pub async fn run(settler: Settler, stop: CancellationToken) {
+pub async fn run(settler: Settler, peers: Peers, stop: CancellationToken) {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Whoever starts may have died a moment ago.
@@ -35,15 +34,17 @@ pub async fn run(settler: Settler, stop: CancellationToken) {
             _ = tick.tick() => {}
             () = stop.cancelled() => return,
         }
-        if let Err(error) = look(&settler, &mut died).await {
+        if let Err(error) = look(&settler, &peers, &mut died).await {
             warn!(%error, "failed to look for ends that are in no history: trying again");
         }
     }
 }
 
 /// `died`: somebody has, and what that server had not written was not looked for yet.
-async fn look(settler: &Settler, died: &mut bool) -> Result<(), RebuildError> {
-    let gone = settler.queue.beat(LIFE).await?;
+async fn look(settler: &Settler, peers: &Peers, died: &mut bool) -> Result<(), RebuildError> {
+    let beat = settler.queue.beat(LIFE).await?;
+    peers.heard(&beat);
+    let gone = beat.gone;
     if !gone.is_empty() {
         info!(servers = gone.join(" "), "servers have gone");
     }

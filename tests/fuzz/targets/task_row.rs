@@ -14,6 +14,7 @@ use marabunta_server::queue::{Limits, embedded::Embedded};
 use marabunta_server::rpc::convert;
 use marabunta_server::run::TaskId;
 use marabunta_server::store::{Store, StoreOptions, StoreUrl};
+use marabunta_server::unqueued::Unqueued;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

@@ -90,8 +90,7 @@ impl Play {
                 self.report(held, |_, _| Step::Remove { result: result.clone() }, loss).await
             }
             Operation::Release { held, delay, why, loss } => {
-                self.report(held, |record, attempt| again(record, attempt, delay, why), loss)
-                    .await
+                self.report(held, |record, attempt| again(record, attempt, delay, why), loss).await
             }
             Operation::Renew { worker, loss } => {
                 let Some(session) = self.session(worker) else { return Ok(()) };

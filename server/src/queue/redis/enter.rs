@@ -81,6 +81,14 @@ impl RedisQueue {
         Ok(taken.is_some())
     }
 
+    pub(super) async fn written_by(&self) -> Result<Vec<String>, QueueError> {
+        let written = self.keys.named(0, "written");
+        let mut note = redis::pipe();
+        note.sadd(&written, &self.server).ignore().smembers(&written);
+        let (servers,) = self.link.run(&Request::Commands(note)).await?;
+        Ok(servers)
+    }
+
     pub(super) async fn leave_rebuild(&self) -> Result<(), QueueError> {
         self.each::<()>(|shard| {
             let mut mark = redis::pipe();
@@ -89,7 +97,7 @@ impl RedisQueue {
         })
         .await?;
         let mut leave = redis::pipe();
-        leave.del(self.keys.named(0, "rebuild")).ignore();
+        leave.del(&[self.keys.named(0, "written"), self.keys.named(0, "rebuild")]).ignore();
         self.link.run(&Request::Commands(leave)).await
     }
 

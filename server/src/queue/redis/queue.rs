@@ -15,8 +15,8 @@ use super::link::{Link, explain};
 use super::options::RedisOptions;
 use super::scripts::Scripts;
 use crate::queue::{
-    Admission, Cancelled, Census, Claim, Claimed, Entry, Hint, Limits, Opened, Queue, QueueError, Record,
-    Restored, Session, SessionId, Settled, Settlement, Silent, Tick,
+    Admission, Beat, Cancelled, Census, Claim, Claimed, Entry, Hint, Limits, Opened, Queue, QueueError,
+    Record, Restored, Session, SessionId, Settled, Settlement, Silent, Tick,
 };
 use crate::run::{Fence, Place, RunId};
 use marabunta_proto::name::Name;
@@ -111,7 +111,7 @@ impl Queue for RedisQueue {
         self.results_of(runs).await
     }
 
-    async fn beat(&self, life: Duration) -> Result<Vec<String>, QueueError> {
+    async fn beat(&self, life: Duration) -> Result<Beat, QueueError> {
         self.beat_of(life).await
     }
 
@@ -189,6 +189,10 @@ impl Queue for RedisQueue {
 
     async fn restore(&self, runs: Vec<Restored>) -> Result<usize, QueueError> {
         self.restore_all(runs).await
+    }
+
+    async fn written(&self) -> Result<Vec<String>, QueueError> {
+        self.written_by().await
     }
 
     async fn finish_rebuild(&self) -> Result<(), QueueError> {

@@ -9,7 +9,7 @@ use super::enter::millis;
 use super::link::{Request, garbled};
 use super::queue::RedisQueue;
 use super::record::{Raw, read_record};
-use crate::queue::{Hint, Missing, Opened, Phase, QueueError, Record, Session, SessionId, Silent};
+use crate::queue::{Beat, Hint, Missing, Opened, Phase, QueueError, Record, Session, SessionId, Silent};
 use crate::run::{Fence, RunId};
 use marabunta_proto::name::Name;
 
@@ -106,11 +106,12 @@ impl RedisQueue {
         Ok(())
     }
 
-    pub(super) async fn beat_of(&self, life: Duration) -> Result<Vec<String>, QueueError> {
+    pub(super) async fn beat_of(&self, life: Duration) -> Result<Beat, QueueError> {
         let mut call = self.call(&self.scripts.beat, 0);
         call.arg(millis(life)).arg(&self.server);
         call.key(self.keys.named(0, "servers"));
-        self.link.run(&Request::Script(call)).await
+        let (alive, gone) = self.link.run(&Request::Script(call)).await?;
+        Ok(Beat { alive, gone })
     }
 
     pub(super) async fn reap_sessions(&self) -> Result<Vec<Silent>, QueueError> {
