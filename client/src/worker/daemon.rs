@@ -197,9 +197,9 @@ impl Daemon {
             }
             // On an older session of this very worker it only says that the newer one has been heard.
             Event::Superseded { server } => return self.link.counts(id).then_some(server),
-            Event::Lost { error } => {
-                tracing::warn!(error, "lost the server");
-                self.link.lost(id);
+            Event::Lost(end) => {
+                tracing::warn!(error = %end, "lost the server");
+                self.link.lost(id, &end);
             }
         }
         None

@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     backoff::Backoff,
     health::Pulse,
-    session::{Events, Session, SessionId},
+    session::{End, Events, Session, SessionId},
 };
 use crate::connect::{self, Connection};
 
@@ -102,12 +102,15 @@ impl Link {
         }
     }
 
-    /// A session has ended.
-    pub fn lost(&mut self, id: SessionId) {
+    /// A session has ended. A server that cut it is asked again first, a silent one last.
+    pub fn lost(&mut self, id: SessionId, end: &End) {
         if self.opening.take_if(|session| session.id == id).is_some() {
             self.at = self.at.wrapping_add(1);
             self.try_later();
         } else if self.is_current(id) {
+            if let End::Silent(_) = end {
+                self.at = self.at.wrapping_add(1);
+            }
             self.judge_health();
             self.current = None;
             self.pulse.send_replace(None);

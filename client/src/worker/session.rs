@@ -67,9 +67,17 @@ pub enum Event {
         server: String,
     },
     /// The last one.
-    Lost {
-        error: String,
-    },
+    Lost(End),
+}
+
+/// How a session ends.
+#[derive(Debug, thiserror::Error)]
+pub enum End {
+    #[error("{0}")]
+    Cut(String),
+    /// The server is there, and nobody knows for how long it says nothing.
+    #[error("the server was silent for {0:?}")]
+    Silent(Duration),
 }
 
 /// Where sessions tell their events. Bounded: a session that waits here does not read, and proves no life.
@@ -116,11 +124,11 @@ struct Stream {
 
 impl Stream {
     async fn run(self, receiver: mpsc::Receiver<WorkerMessage>) {
-        let error = match self.connect(receiver).await {
+        let end = match self.connect(receiver).await {
             Ok((frames, heartbeat)) => self.listen(frames, heartbeat).await,
-            Err(error) => error,
+            Err(error) => End::Cut(error),
         };
-        self.tell(Event::Lost { error }).await;
+        self.tell(Event::Lost(end)).await;
     }
 
     /// Up to Welcome. Returns how often to prove life.
@@ -153,8 +161,8 @@ impl Stream {
         Ok((frames, heartbeat))
     }
 
-    /// Until the stream ends; returns why.
-    async fn listen(&self, mut frames: Streaming<ServerMessage>, heartbeat: Duration) -> String {
+    /// Until the stream ends; returns how.
+    async fn listen(&self, mut frames: Streaming<ServerMessage>, heartbeat: Duration) -> End {
         let (mut sequence, mut heard) = (0, Instant::now());
         let mut ticks = interval(heartbeat);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -172,14 +180,14 @@ impl Stream {
                     heard = Instant::now();
                     match frame {
                         Ok(Some(frame)) => self.hear(frame.message).await,
-                        Ok(None) => return "the server closed the stream".to_owned(),
-                        Err(status) => return words(&status),
+                        Ok(None) => return End::Cut("the server closed the stream".to_owned()),
+                        Err(status) => return End::Cut(words(&status)),
                     }
                     self.pulse.send_replace(Some(Pulse { heard, heartbeat }));
                 }
                 // Last: a frame that is there already counts, however long this process was stopped.
                 () = sleep_until(heard + heartbeat * SILENCE) => {
-                    return format!("the server was silent for {:?}", heartbeat * SILENCE);
+                    return End::Silent(heartbeat * SILENCE);
                 }
             }
         }
