@@ -50,10 +50,11 @@ async fn remember(settler: &Settler, held: &[(RunId, Fence, Name)]) -> Result<()
     let attempts = settler.store.attempts_of(open.keys().copied().collect()).await?;
     let number = |run: RunId, fence: Fence, latest: Option<Fence>, attempt: u32| match latest {
         Some(latest) if latest == fence => attempt,
+        // One that the store has not heard of comes after all that it has.
         _ => attempts
             .iter()
             .find(|(of, one)| *of == run && one.fence == fence)
-            .map_or(1, |(_, one)| one.number),
+            .map_or(attempt + 1, |(_, one)| one.number),
     };
     let now = micros(settler.clock.now());
     let mut restored = Vec::new();

@@ -75,7 +75,8 @@ pub async fn check(settler: &Settler, peers: &Peers, unseen: Unseen) -> Result<(
     }
     settler.journal.written().await;
     settler.queue.written().await?;
-    if !settler.queue.begin_rebuild(RIGHT).await? {
+    // Somebody else may have rebuilt it meanwhile.
+    if !settler.queue.is_empty_handed().await? || !settler.queue.begin_rebuild(RIGHT).await? {
         return Ok(());
     }
     all_written(settler, peers).await?;
@@ -154,13 +155,14 @@ fn restored(open: OpenRun, missed: &BTreeSet<RunId>, unseen: Unseen, now: DateTi
     let mut delay = (open.ready - now).to_std().unwrap_or(Duration::ZERO);
     let held = open.worker.filter(|_| open.state == State::Running);
     let missed = missed.contains(&open.run.id);
-    let waits = delay.is_zero() && held.is_none();
+    // When a failure is written late, so is the time at which the run is due again: it may have been due, and more, before that.
+    let waits = held.is_none() && (delay.is_zero() || open.attempt > 0);
     // One that was missed has not been let go since, and whether it takes place is not to hang on who connects.
     let unsure = waits && !missed && unseen >= Unseen::Claim && matches!(open.run.place, Place::Any(_));
     if unsure || waits && missed {
-        delay = HOLD;
+        delay = delay.max(HOLD);
     } else if waits && unseen == Unseen::End {
-        delay = PAUSE;
+        delay = delay.max(PAUSE);
     }
     let entry = Entry::of(&open.run, delay);
     Restored {

@@ -88,6 +88,11 @@ impl Settler {
                 continue;
             }
             let next = next(&run.policy, *counters, Some(kept.outcome), *cancelled, rand::random());
+            // The rows of earlier attempts may be on their way: whether another may follow is decided when they are there.
+            let behind = counters.failed + counters.lost + 1 < end.number;
+            if behind && matches!(next, Next::Again { .. }) {
+                continue;
+            }
             rows.push(self.forgotten(run, &end, kept, next));
             said.push((index, end, next));
         }
