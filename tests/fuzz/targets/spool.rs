@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
         }
         fs::write(directory.join("0000000001.log"), frames(data)).expect("it can be written");
         let (mut ledger, restored, next) =
-            Ledger::open(directory, QUOTA).expect("a spool of any content is opened");
+            Ledger::open(Some(directory), QUOTA).expect("a spool of any content is opened");
         assert!(restored.iter().all(|one| one.key < next));
         let now = Instant::now();
         for _ in 0..1000 {
