@@ -2,8 +2,13 @@
 //!
 //! A worker that hung may begin an attempt after a later one has begun elsewhere: that alone is no violation.
 
+use std::time::Duration;
+
 use super::super::evidence::Evidence;
 use super::{Invariant, Violation};
+
+/// How long before it begins an attempt may have been given, at the most.
+const ON_ITS_WAY: Duration = Duration::from_secs(15);
 
 pub fn check(evidence: &Evidence) -> Vec<Violation> {
     let attempts = evidence.records.attempts.windows(2);
@@ -13,7 +18,7 @@ pub fn check(evidence: &Evidence) -> Vec<Violation> {
     let executions = evidence.testimony.executions.windows(2);
     let again = executions.filter(|pair| {
         let same = pair[0].run == pair[1].run && pair[0].attempt == pair[1].attempt;
-        same && !evidence.forgot(pair[0].start, pair[1].start)
+        same && !evidence.forgot(pair[0].start.minus(ON_ITS_WAY), pair[1].start)
     });
     back.map(|pair| {
         let says = format!(

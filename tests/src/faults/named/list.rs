@@ -5,7 +5,7 @@ use std::pin::Pin;
 use super::super::finding::Finding;
 use super::{
     certificates, commands, crashes, disk, everything, fleet, forgotten, links, network, poison, queue,
-    reports, schedules, servers, services, sessions, store, time, versions, workers, zones,
+    refusals, reports, schedules, servers, services, sessions, store, time, versions, workers, zones,
 };
 use crate::support::Backend;
 
@@ -51,6 +51,8 @@ pub fn all() -> &'static [Named] {
         "8" "connections cut in the middle of a frame" on BOTH: links::cut_in_a_frame, seeded;
         "9" "worker that reads nothing" on BOTH: links::slow_reader;
         "10" "server killed" on BOTH: servers::killed;
+        "10b" "server paused longer than its sessions live" on SERVICES: servers::paused_long;
+        "10c" "balancer killed" on SERVICES: servers::balancer_killed;
         "11" "server told to stop" on BOTH: servers::told_to_stop;
         "12" "killed between claim and send" on SERVICES: crashes::between_claim_and_send;
         "13" "killed between commit and queue" on SERVICES: crashes::between_commit_and_queue;
@@ -64,11 +66,13 @@ pub fn all() -> &'static [Named] {
         "19b" "Redis killed, its file lost" on SERVICES: queue::killed_without_file;
         "19c" "Redis flushed, 100,000 runs open" on SERVICES: forgotten::with_100_000_open;
         "20" "Redis out of memory" on SERVICES: services::redis_full;
+        "20b" "Redis refuses: no replica, read-only, no clients" on SERVICES: refusals::by_redis;
         "21" "Redis slow, then paused" on SERVICES: services::redis_slow;
         "22" "Redis cut at a claim" on SERVICES: services::redis_cut_at_a_claim;
         "23" "database killed" on SERVICES: store::killed;
         "24" "database out of reach" on SERVICES: services::database_out_of_reach;
         "25" "database locked" on SERVICES: services::database_locked;
+        "25b" "database refuses: read lock, no connections" on SERVICES: refusals::by_the_database;
         "26" "four servers plan the same ticks" on SERVICES: schedules::raced;
         "27" "no server while ticks are due" on BOTH: schedules::missed;
         "28" "wall clock of a server jumps" on BOTH: time::of_a_server;
@@ -89,5 +93,6 @@ pub fn all() -> &'static [Named] {
         "40b" "any part killed, 20 times" on BOTH: everything::killed_at_random, seeded;
         "41" "bursts, and queues of late comers" on BOTH: fleet::lost_wakeup;
         "rolling" "all servers replaced under load" on SERVICES: servers::replaced_one_by_one;
+        "rolling-b" "the same behind a balancer" on SERVICES: servers::replaced_behind_a_balancer;
     }
 }

@@ -13,6 +13,7 @@ mod list;
 mod network;
 mod poison;
 mod queue;
+mod refusals;
 mod reports;
 mod schedules;
 mod servers;

@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::super::arena::Arena;
+use super::super::arena::{Arena, Plan};
 use super::super::deed::Deed;
 use super::super::finding::Finding;
 use super::super::history::Touched;
+use super::super::workload::Load;
 use crate::support::Backend;
 
 /// Short runs and such as are under way when their server goes.
-async fn busy(backend: Backend) -> (Arena, Vec<super::super::workload::Load>) {
-    let mut arena = Arena::on(backend).witnesses(4).daemons(1).start().await;
+async fn busy(backend: Backend) -> (Arena, Vec<Load>) {
+    busy_on(Arena::on(backend)).await
+}
+
+async fn busy_on(plan: Plan) -> (Arena, Vec<Load>) {
+    let mut arena = plan.witnesses(4).daemons(1).start().await;
     let short = arena.mix(&Deed::taking(Duration::from_millis(20)));
     let long = arena.mix(&Deed::taking(Duration::from_secs(3)));
     let loads = vec![arena.load(short, 30.0), arena.load(long, 3.0)];
@@ -75,9 +80,62 @@ pub async fn told_to_stop(backend: Backend) -> Finding {
         .nothing_again()
 }
 
+/// Its workers go elsewhere long before it is back, and take what they run with them; it finds that nothing is its own any more.
+pub async fn paused_long(backend: Backend) -> Finding {
+    let (mut arena, loads) = busy(backend).await;
+    let fault = arena.history.apply("SIGSTOP", [Touched::Server(0)]);
+    let moment = arena.history.applied(fault);
+    arena.servers()[0].pause();
+    sleep(Duration::from_secs(75)).await;
+    arena.servers()[0].resume();
+    let back = arena.history.heal(fault);
+    sleep(Duration::from_secs(5)).await;
+    for load in loads {
+        arena.stop(load).await;
+    }
+    let names = arena.names.clone();
+    let (evidence, verdict) = arena.conclude().await;
+    Finding::of(verdict)
+        // A worker waits 15 s for a sign of life.
+        .detected("all its workers work again", evidence.all_at_work_after(moment, &names), 30)
+        .recovered("the first new run is done", evidence.first_end_after(back), 5)
+        .nothing_again()
+}
+
+/// All ways to all servers are cut, and come back together.
+pub async fn balancer_killed(backend: Backend) -> Finding {
+    let (mut arena, loads) = busy_on(Arena::on(backend).balanced()).await;
+    let workers: Vec<Touched> = arena.names.iter().cloned().map(Touched::Worker).collect();
+    let fault = arena.history.sever("kill -9 of the balancer", workers);
+    let balancer = arena.cluster.balancer().expect("the plan has one");
+    balancer.kill();
+    sleep(Duration::from_secs(4)).await;
+    balancer.restart().await;
+    let back = arena.history.heal(fault);
+    sleep(Duration::from_secs(8)).await;
+    for load in loads {
+        arena.stop(load).await;
+    }
+    let names = arena.names.clone();
+    let (evidence, verdict) = arena.conclude().await;
+    Finding::of(verdict)
+        .detected("all workers work again", evidence.all_at_work_after(back, &names), 10)
+        .recovered("the first new run is done", evidence.first_end_after(back), 5)
+        .nothing_again()
+}
+
 /// One after another, with what a deployment would do: stop, start, wait until it is ready.
 pub async fn replaced_one_by_one(backend: Backend) -> Finding {
-    let (mut arena, loads) = busy(backend).await;
+    replaced(Arena::on(backend)).await
+}
+
+/// A worker that is told to go elsewhere has one address, and is sent to another server there.
+pub async fn replaced_behind_a_balancer(backend: Backend) -> Finding {
+    replaced(Arena::on(backend).balanced()).await
+}
+
+async fn replaced(plan: Plan) -> Finding {
+    let (mut arena, loads) = busy_on(plan).await;
     let mut codes = Vec::new();
     for (at, server) in arena.servers().iter().enumerate() {
         let fault = arena.history.dismiss("SIGTERM", [Touched::Server(at)]);
