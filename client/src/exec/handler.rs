@@ -160,7 +160,7 @@ mod tests {
             env = { PGPORT = "5432", LD_LIBRARY_PATH = "/opt/lib" }
             env_allow = ["CARGO_MANIFEST_DIR", "NOT_SET_ANYWHERE"]
             stdin = "payload"
-            timeout = "1m 30s"
+            timeout = "1m30s"
             kill_grace = "2s"
             output_limit = "64MiB"
             memory_limit = "1GiB"

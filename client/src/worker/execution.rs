@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use marabunta_proto::duration;
 use marabunta_proto::v1::{AttemptEnd, Outcome};
 use tokio::{
     sync::{mpsc, watch},
@@ -248,7 +249,7 @@ fn end(result: Result<Completion, Failure>, halt: Option<Halt>, printed: Printed
         }
         (Some(Halt::Asked(why)), _) => wire::stopped(why),
         (Some(Halt::Timeout(limit)), _) => {
-            let error = format!("took longer than {}", humantime::format_duration(limit));
+            let error = format!("took longer than {}", duration::format(limit));
             failed(Outcome::TimedOut, Some(124), error)
         }
         (None, FailureKind::TimedOut) => failed(Outcome::TimedOut, Some(124), failure.error),
@@ -316,7 +317,7 @@ mod tests {
                 None,
                 "the worker was stopped before it ended",
             ),
-            (err(FailureKind::Cancelled), timeout, Outcome::TimedOut, Some(124), "took longer than 1m 30s"),
+            (err(FailureKind::Cancelled), timeout, Outcome::TimedOut, Some(124), "took longer than 1m30s"),
             (err(FailureKind::TimedOut), None, Outcome::TimedOut, Some(124), "e"),
             (err(FailureKind::Lost), None, Outcome::Lost, None, "e"),
             (err(FailureKind::Rejected), cancel, Outcome::Rejected, Some(126), "e"),
