@@ -77,6 +77,7 @@ contract! {
         assert_eq!(bench.queue.enqueue(vec![entry]).await.unwrap(), [Admission::Duplicate]);
         assert!(bench.look(run).await.is_none());
         assert_eq!(bench.queue.results(vec![run]).await.unwrap(), [None], "how it ended is for the store to say");
+        assert_eq!(bench.queue.restore(vec![restored(crate::bench::entry(run, "web-1"))]).await.unwrap(), 1, "and whether");
     }
 
     async fn attempts_go_on_from_one_that_was_forgotten(bench) {

@@ -102,14 +102,15 @@ impl Settler {
         let recorded = self.store.end_attempts(rows).await?;
         let (mut again, mut over) = (Vec::new(), Vec::new());
         for ((index, end, next), recorded) in said.into_iter().zip(recorded) {
-            if recorded == Recorded::Recorded {
-                self.count(&end, &next);
-            }
-            if !matches!(recorded, Recorded::Recorded | Recorded::Already) {
-                verdicts[index] = Verdict::Stale;
+            verdicts[index] = match recorded {
+                Recorded::Recorded | Recorded::Already => Verdict::Recorded,
+                _ => Verdict::Stale,
+            };
+            // What was recorded before is in what the store has behind the run, which goes back to the queue with the other open ones.
+            if recorded != Recorded::Recorded {
                 continue;
             }
-            verdicts[index] = Verdict::Recorded;
+            self.count(&end, &next);
             match (next, open.get(&end.run)) {
                 (Next::Again { delay, counters }, Some(open)) => again.push(Restored {
                     entry: Entry::of(&open.run, delay),

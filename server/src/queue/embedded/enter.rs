@@ -43,7 +43,7 @@ impl Keys {
 impl State {
     pub fn enqueue(&mut self, entry: Entry, now: Instant) -> Admission {
         let run = entry.run;
-        if self.knows(run, now) {
+        if self.runs.contains_key(&run) || self.results.has(run, now) {
             return Admission::Duplicate;
         }
         if let Some(key) = &entry.key
@@ -69,17 +69,14 @@ impl State {
         runs.sort_by_key(|run| (run.held.is_none(), run.attempt == 0));
         let mut entered = 0;
         for restored in runs {
-            if !self.knows(restored.entry.run, now) {
+            let run = restored.entry.run;
+            // One that has ended without a result is for the store to know.
+            if !self.runs.contains_key(&run) && self.results.get(run, now).is_none() {
                 self.restore_one(restored, now);
                 entered += 1;
             }
         }
         entered
-    }
-
-    /// It is open here, or has ended lately.
-    fn knows(&mut self, run: RunId, now: Instant) -> bool {
-        self.runs.contains_key(&run) || self.results.has(run, now)
     }
 
     fn restore_one(&mut self, restored: Restored, now: Instant) {

@@ -87,7 +87,7 @@ local function load(ids)
   end
 end
 
--- Which of these runs have ended lately, by the results that are kept of them. `buckets`: the number of the key of each.
+-- What is kept of those of these runs that have ended lately: a result, or nothing. `buckets`: the number of the key of each.
 local function ended_of(ids, buckets)
   local members, ended = {}, {}
   for i, bucket in ipairs(buckets) do
@@ -96,7 +96,7 @@ local function ended_of(ids, buckets)
   end
   for bucket, some in pairs(members) do
     for i, result in ipairs(mget(KEYS[tonumber(bucket)], some)) do
-      if result then ended[some[i]] = true end
+      if result then ended[some[i]] = result end
     end
   end
   return ended

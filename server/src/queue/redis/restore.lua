@@ -1,5 +1,5 @@
 -- Enters open runs of the store again, those first that have a slot by right. Ids that are there are left as they are, and so is what has
--- ended lately.
+-- ended lately with a result; without one, the store knows better.
 -- ARGV: channel, life of a session, life of a key, then of each run: id, body, delay, expires or '', slot, policy, rank, place, number of
 -- its bucket of results, number of its key or '0', hash of its request, counters, attempt, fence, worker that holds it or '', 1 if it was missed.
 -- Returns of each: 1 if it was entered, 0 if not.
@@ -20,7 +20,7 @@ for n, id in ipairs(ids) do
   local _, body, delay, expires, slot, policy, rank, place, _, key, request, behind, attempt, fence, worker, missed =
     unpack(ARGV, 4 + (n - 1) * WIDTH, 3 + n * WIDTH)
   answers[n] = 0
-  if not runs[id] and not ended[id] then
+  if not runs[id] and (ended[id] or '') == '' then
     answers[n] = 1
     local due = now + tonumber(delay)
     local run = { id = id, holder = '-', fence = fence, attempt = attempt, expires = '0', flags = '-', counters = behind, turn = '0',

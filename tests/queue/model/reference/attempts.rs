@@ -83,7 +83,7 @@ impl Shard {
                 let restored = open.restored;
                 self.remove(run);
                 if result.is_some() || restored {
-                    self.results.insert(run);
+                    self.results.insert(run, result.is_some());
                 }
             }
             Step::Again { delay, counters, attempt } => match open.stage {

@@ -8,7 +8,7 @@ use super::{Known, Life, Moment, Run, Shard, Stage};
 impl Shard {
     pub fn enqueue(&mut self, entry: Entry, now: Moment) -> Admission {
         let run = entry.run;
-        if self.runs.contains_key(&run) || self.results.contains(&run) {
+        if self.runs.contains_key(&run) || self.results.contains_key(&run) {
             return Admission::Duplicate;
         }
         if let Some((key, (first, request))) =
@@ -34,7 +34,7 @@ impl Shard {
 
     pub fn restore(&mut self, restored: Restored, now: Moment) {
         let run = restored.entry.run;
-        if self.runs.contains_key(&run) || self.results.contains(&run) {
+        if self.runs.contains_key(&run) || self.results.get(&run) == Some(&true) {
             return;
         }
         if let Some(key) = &restored.entry.key {

@@ -27,8 +27,8 @@ pub struct Shard {
     slots: BTreeMap<Slot, RunId>,
     sessions: BTreeMap<Name, Known>,
     keys: BTreeMap<String, (RunId, [u8; 16])>,
-    /// Runs whose results are kept.
-    results: BTreeSet<RunId>,
+    /// Runs of which it is kept that they have ended, and whether with a result.
+    results: BTreeMap<RunId, bool>,
     /// The latest turn, and the latest fence.
     turn: u64,
     fence: u64,
@@ -102,7 +102,7 @@ impl Shard {
             slots: BTreeMap::new(),
             sessions: BTreeMap::new(),
             keys: BTreeMap::new(),
-            results: BTreeSet::new(),
+            results: BTreeMap::new(),
             turn: 0,
             fence: 0,
             reaped: false,
