@@ -26,7 +26,12 @@ impl Held {
 
     /// Gives the queue back what is open in the store, as it was. What could not be looked up stays noted: a run that nobody knows to be with its worker would be
     /// given to another.
+    ///
+    /// A queue that has lost everything is rebuilt first: what the store has behind a run is not all there before, see [`super::rebuild`].
     pub async fn remember(&mut self, settler: &Settler) {
+        if self.0.is_empty() || settler.queue.is_empty_handed().await.unwrap_or(true) {
+            return;
+        }
         while !self.0.is_empty() {
             let batch: Vec<_> = self
                 .0
