@@ -32,8 +32,9 @@ test-services: ## Install the servers that the tests start (on Debian, as root)
 fmt: ## Check the format
 	$(CARGO) fmt --all --check
 
-lint: ## Clippy, warnings are errors
+lint: ## Clippy, warnings are errors; and the fuzz targets, which are a workspace of their own, are read
 	$(CARGO) clippy --locked --workspace --all-targets --all-features -- --deny warnings
+	RUSTFLAGS='--cfg fuzzing' CUSTOM_LIBFUZZER_PATH=/none $(CARGO) check --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz
 
 deny: ## Check licences, sources and duplicates of the dependencies
 	@scripts/install-cargo-deny

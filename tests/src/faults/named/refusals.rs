@@ -7,11 +7,12 @@ use sqlx::{AnyConnection, Connection as _};
 use tokio::time::sleep;
 
 use super::super::arena::Arena;
-use super::super::deed::Deed;
 use super::super::finding::Finding;
 use super::super::history::Touched;
+use super::super::links::Links;
 use super::super::moment::Moment;
 use super::super::workload::Load;
+use super::services::busy;
 use crate::support::Backend;
 
 /// How long each is refused, and how long all is well before the next.
@@ -19,17 +20,6 @@ const REFUSED: Duration = Duration::from_secs(8);
 const WELL: Duration = Duration::from_secs(4);
 /// The fewest connections that MariaDB can be told to have.
 const MOST: usize = 10;
-
-async fn busy(backend: Backend) -> (Arena, Vec<Load>) {
-    let mut arena = Arena::on(backend).servers(2).witnesses(3).start().await;
-    let short = arena.mix(&Deed::taking(Duration::from_millis(20)));
-    let long = arena.mix(&Deed::taking(Duration::from_secs(3)));
-    let tick = arena.shape("w-1", true, &Deed::default());
-    arena.each_second("tick", tick).await;
-    let loads = vec![arena.load(short, 20.0), arena.load(long, 2.0)];
-    sleep(Duration::from_secs(3)).await;
-    (arena, loads)
-}
 
 /// `backs`: when each of the faults was over, and what had been refused.
 async fn conclude(mut arena: Arena, loads: Vec<Load>, backs: &[(&str, Moment)]) -> Finding {
@@ -49,7 +39,7 @@ async fn conclude(mut arena: Arena, loads: Vec<Load>, backs: &[(&str, Moment)]) 
 
 /// Writes are refused for want of a replica, then as by a master that became a replica, then new connections are.
 pub async fn by_redis(backend: Backend) -> Finding {
-    let (arena, loads) = busy(backend).await;
+    let (arena, loads) = busy(backend, &Links::default()).await;
     let mut redis = arena.cluster.redis().connect().await;
     let mut backs = Vec::new();
     // The port of nobody: the replica never hears from its master, and keeps what it has.
@@ -87,7 +77,7 @@ async fn say(redis: &mut MultiplexedConnection, words: &[&str]) {
 
 /// A backup holds the lock on all tables, then nobody gets a connection any more.
 pub async fn by_the_database(backend: Backend) -> Finding {
-    let (arena, loads) = busy(backend).await;
+    let (arena, loads) = busy(backend, &Links::default()).await;
     sqlx::any::install_default_drivers();
     let mut operator = AnyConnection::connect(&arena.cluster.store()).await.expect("the database answers");
     let mut backs = Vec::new();

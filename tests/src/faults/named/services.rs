@@ -21,7 +21,8 @@ const DEED: &str = "\"op\":";
 /// How many are asked for, once each, to see what is answered.
 const ASKED: usize = 20;
 
-async fn busy(backend: Backend, links: &Links) -> (Arena, Vec<Load>) {
+/// Both classes on named and any workers, and a schedule.
+pub(super) async fn busy(backend: Backend, links: &Links) -> (Arena, Vec<Load>) {
     let detour = links.detour(|link| matches!(link, Link::ToQueue(_) | Link::ToStore(_)));
     let mut arena = Arena::on(backend).servers(2).witnesses(3).detour(detour).start().await;
     let short = arena.mix(&Deed::taking(Duration::from_millis(20)));
