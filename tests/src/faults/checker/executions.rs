@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use marabunta_proto::v1::Outcome;
+
 use super::super::evidence::Evidence;
 use super::super::testimony::{Execution, Word};
 use super::super::workload::Shape;
@@ -58,15 +60,18 @@ fn is_explained(
     let shape = shapes.get(&before.op).copied();
     match before.word {
         Some(Word::Dies) => true,
-        _ if has_failed(shape, before) && before.end <= after.start => may_retry(evidence, shape, before.run),
+        _ if has_failed(evidence, shape, before) && before.end <= after.start => {
+            may_retry(evidence, shape, before.run)
+        }
         _ => explanation::explains(evidence, before, after.start),
     }
 }
 
-/// It was told to fail, or had its time.
-fn has_failed(shape: Option<&Shape>, execution: &Execution) -> bool {
+/// It was told to fail, or had its time; and not that nobody could hear of it, which is a loss.
+fn has_failed(evidence: &Evidence, shape: Option<&Shape>, execution: &Execution) -> bool {
     let timeout = shape.and_then(|shape| shape.timeout);
     match execution.word {
+        _ if is_lost(evidence, execution) => false,
         Some(Word::Failed) => true,
         // Its worker looks at the clock a moment before it does.
         Some(Word::Stopped) => {
@@ -77,11 +82,21 @@ fn has_failed(shape: Option<&Shape>, execution: &Execution) -> bool {
     }
 }
 
+/// Its attempt is recorded as lost.
+fn is_lost(evidence: &Evidence, execution: &Execution) -> bool {
+    evidence.records.attempts_of(execution.run).iter().any(|known| {
+        known.outcome == Outcome::Lost as u8
+            && known.number == u32::from(execution.attempt)
+            && evidence.records.name(known.worker) == evidence.testimony.worker(execution)
+    })
+}
+
 /// Not more of its executions failed than its retries allow. A run that is not in the history is judged elsewhere.
 fn may_retry(evidence: &Evidence, shape: Option<&Shape>, run: u128) -> bool {
     let Some(record) = evidence.records.of(run) else { return true };
     let executions = evidence.testimony.of(run).iter();
-    executions.filter(|execution| has_failed(shape, execution)).count() <= usize::from(record.retries) + 1
+    executions.filter(|execution| has_failed(evidence, shape, execution)).count()
+        <= usize::from(record.retries) + 1
 }
 
 #[cfg(test)]
@@ -126,6 +141,26 @@ mod tests {
             let fault = made.fault(worker, 9 * SECOND, 19 * SECOND);
             made.0.faults[fault].how = How::Silent;
             assert_eq!(check(&made.0).len(), expected, "{worker}");
+        }
+    }
+
+    #[test]
+    fn a_failure_that_nobody_could_hear_of_is_a_loss_which_only_a_fault_explains() {
+        for (outcome, worker, expected) in
+            [(Outcome::Failed, "w-1", 2), (Outcome::Lost, "w-1", 0), (Outcome::Lost, "w-2", 1)]
+        {
+            let mut made = evidence();
+            let shape = made.shape(|_| ());
+            made.accepted(1, shape).record(1, RunState::Done, Reason::Unspecified);
+            made.0.records.ended[0].retries = 1;
+            for (start, end) in [(10, 11), (20, 30), (50, 51)] {
+                made.execution(1, "w-1", start * SECOND, end * SECOND);
+            }
+            made.0.testimony.executions.iter_mut().for_each(|one| one.word = Some(Word::Failed));
+            made.attempt(1, 2, 2, outcome);
+            let fault = made.fault(worker, 29 * SECOND, 49 * SECOND);
+            made.0.faults[fault].how = How::Silent;
+            assert_eq!(check(&made.0).len(), expected, "{outcome:?}, {worker}");
         }
     }
 
