@@ -80,6 +80,18 @@ contract! {
         assert_eq!(bench.queue.restore(vec![restored(crate::bench::entry(run, "web-1"))]).await.unwrap(), 1, "and whether");
     }
 
+    async fn what_a_worker_holds_and_the_queue_forgot_is_the_attempt_after_all_that_are_known(bench) {
+        let entry = bench.entry("web-1");
+        let run = entry.run;
+        bench.queue.restore(vec![Restored { attempt: 1, fence: Some(Fence(77)), ..restored(entry) }]).await.unwrap();
+        let session = session("web-1");
+        for _ in 0..2 {
+            bench.open(&session, vec![(run, Fence(78))]).await;
+            let record = bench.look(run).await.unwrap();
+            assert_eq!((record.attempt, record.fence), (2, Some(Fence(78))));
+        }
+    }
+
     async fn attempts_go_on_from_one_that_was_forgotten(bench) {
         let entry = bench.entry("web-1");
         let run = entry.run;

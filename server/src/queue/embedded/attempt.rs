@@ -70,6 +70,10 @@ impl State {
     pub fn hold(&mut self, run: RunId, fence: Fence, worker: Name, session: SessionId) {
         let Some(mut open) = self.take(run) else { return };
         self.fence = self.fence.max(fence.0);
+        if open.fence < Some(fence) {
+            // What gave it was forgotten, and it comes after all attempts that are known.
+            open.attempt += 1;
+        }
         open.fence = Some(fence);
         open.attempt = open.attempt.max(1);
         open.expires = None;

@@ -25,7 +25,8 @@ for n, run_id in ipairs(held) do
   if not run then
     unknown[#unknown + 1] = n
   elseif is_good(run, fence) and (WAITING[run.phase] or IN_FLIGHT[run.phase]) then
-    -- A fence later than any known is right: what gave it was forgotten.
+    -- A fence later than any known is right: what gave it was forgotten, and comes after all attempts that are known.
+    if tonumber(fence) > tonumber(run.fence) then run.attempt = string.format('%.0f', run.attempt + 1) end
     run.fence = fence
     counters = { fence = math.max(counter('fence'), tonumber(fence)), turn = counter('turn') }
     hold(run, worker, id)

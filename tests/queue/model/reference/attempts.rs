@@ -65,6 +65,9 @@ impl Shard {
     pub(super) fn hold(&mut self, run: RunId, fence: Fence, worker: Name, session: SessionId) {
         self.fence = self.fence.max(fence.0);
         let open = self.runs.get_mut(&run).expect("it is open");
+        if open.fence < fence.0 {
+            open.attempt += 1;
+        }
         open.fence = fence.0;
         open.attempt = open.attempt.max(1);
         open.expires = None;
