@@ -10,6 +10,7 @@ mod unknown;
 pub use end::{End, Verdict, Witness};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -363,7 +364,12 @@ fn decide(index: usize, end: End, record: &Record, now: DateTime<Utc>) -> Result
     let waits = !matches!(record.phase, Phase::InFlight { .. });
     if waits && (outcome.is_none() || claim == Claim::Latest && outcome != Some(Outcome::Succeeded)) {
         // It is back in the queue already, by this very end or by a loss: it counts once. Only a success that comes late is worth more.
-        return Err(Verdict::Recorded);
+        if run.durability == Durability::Durable || outcome.is_none() {
+            return Err(Verdict::Recorded);
+        }
+        // That the queue has it may not have been heard, and its row not be on its way.
+        let next = Next::Again { delay: Duration::ZERO, counters: record.counters };
+        return Ok(Decided { index, end, run, next });
     }
     let jitter = rand::random();
     let next = next(&run.policy, record.counters, outcome, record.cancelled, jitter);
