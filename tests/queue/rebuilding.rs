@@ -92,6 +92,17 @@ contract! {
         }
     }
 
+    async fn a_run_that_has_begun_in_an_attempt_that_was_forgotten_does_not_expire(bench) {
+        let entry = Entry { expires: Some(ms(30)), ..bench.entry("web-1") };
+        let run = entry.run;
+        bench.queue.restore(vec![restored(entry)]).await.unwrap();
+        let step = Step::Again { delay: ms(1), counters: Counters { failed: 1, ..Counters::default() }, attempt: 1 };
+        assert_eq!(bench.settle(run, Some(Fence(77)), step).await, Settled::Settled);
+        tokio::time::sleep(ms(60)).await;
+        assert!(bench.queue.tick().await.unwrap().endings.is_empty());
+        assert_eq!(bench.phase(run).await, Some(Phase::Ready));
+    }
+
     async fn attempts_go_on_from_one_that_was_forgotten(bench) {
         let entry = bench.entry("web-1");
         let run = entry.run;

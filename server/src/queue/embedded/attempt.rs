@@ -109,12 +109,14 @@ impl State {
     /// What gave an attempt that has ended was forgotten.
     fn recall(&mut self, run: RunId, fence: Fence, attempt: u32) {
         self.fence = self.fence.max(fence.0);
-        let Some(open) = self.runs.get_mut(&run) else { return };
+        let Some(mut open) = self.take(run) else { return };
         open.fence = Some(fence);
         open.attempt = open.attempt.max(attempt);
         if open.counters.unaccepted == 0 {
             open.expires = None;
         }
+        let stage = open.stage;
+        self.settle_in(open, stage);
     }
 
     /// Back to its place. One that went back already, with these counters, is where it should be: `false`.
