@@ -109,7 +109,12 @@ pub trait Queue: Send + Sync + 'static {
     /// nobody called this for 15 s, or a jump of the clock, every session has [`Session::LIFE`] from now first.
     async fn reap(&self) -> Result<Vec<Silent>, QueueError>;
 
-    /// Says that this server has written all that happened to its fast runs until the queue lost what it held, and answers which servers have.
+    /// Says that this server has written all that happened to its fast runs until the queue lost what it held.
+    async fn note_written(&self) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    /// Which servers have said so, of the loss that is being mended.
     async fn written(&self) -> Result<Vec<String>, QueueError> {
         Ok(Vec::new())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -17,7 +17,7 @@ use crate::store::{OpenRun, StoreError};
 
 /// How often it is checked that the queue has not lost what it held.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long the others have to write what they know of fast runs.
+/// How long servers have to write what they know of fast runs.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is asked whether they have.
 const ASK: Duration = Duration::from_millis(100);
@@ -73,13 +73,15 @@ pub async fn check(settler: &Settler, peers: &Peers, unseen: Unseen) -> Result<(
     if !settler.queue.is_empty_handed().await? {
         return Ok(());
     }
-    settler.journal.written().await;
-    settler.queue.written().await?;
+    let patience = Instant::now() + PATIENCE;
+    if timeout_at(patience, settler.journal.written()).await.is_ok() {
+        settler.queue.note_written().await?;
+    }
     // Somebody else may have rebuilt it meanwhile.
     if !settler.queue.is_empty_handed().await? || !settler.queue.begin_rebuild(RIGHT).await? {
         return Ok(());
     }
-    all_written(settler, peers).await?;
+    all_written(&*settler.queue, peers, patience).await?;
     settler.queue.raise_fence(settler.store.fence_floor().await?).await?;
     // Known from the first start on, so that nothing is due before it was asked for.
     let released = settler.store.released().await?;
@@ -108,15 +110,15 @@ pub async fn check(settler: &Settler, peers: &Peers, unseen: Unseen) -> Result<(
     Ok(())
 }
 
-/// The rows of fast runs are as old as the journal of whichever server is behind the most: it is waited for, as long as it may be alive.
-async fn all_written(settler: &Settler, peers: &Peers) -> Result<(), QueueError> {
-    let began = Instant::now();
+/// The rows of fast runs are as old as the journal of whichever server is behind the most: it is waited for, as long as it may be alive, and not
+/// for ever.
+async fn all_written(queue: &dyn Queue, peers: &Peers, patience: Instant) -> Result<(), QueueError> {
     loop {
-        let written = BTreeSet::from_iter(settler.queue.written().await?);
+        let written = BTreeSet::from_iter(queue.written().await?);
         if peers.alive().is_subset(&written) {
             return Ok(());
         }
-        if began.elapsed() > PATIENCE {
+        if Instant::now() > patience {
             warn!("a server does not say that it has written its journal: the queue is rebuilt without");
             return Ok(());
         }

@@ -81,11 +81,16 @@ impl RedisQueue {
         Ok(taken.is_some())
     }
 
+    pub(super) async fn add_written(&self) -> Result<(), QueueError> {
+        let mut add = redis::pipe();
+        add.sadd(self.keys.named(0, "written"), &self.server).ignore();
+        self.link.run(&Request::Commands(add)).await
+    }
+
     pub(super) async fn written_by(&self) -> Result<Vec<String>, QueueError> {
-        let written = self.keys.named(0, "written");
-        let mut note = redis::pipe();
-        note.sadd(&written, &self.server).ignore().smembers(&written);
-        let (servers,) = self.link.run(&Request::Commands(note)).await?;
+        let mut look = redis::pipe();
+        look.smembers(self.keys.named(0, "written"));
+        let (servers,) = self.link.run(&Request::Commands(look)).await?;
         Ok(servers)
     }
 

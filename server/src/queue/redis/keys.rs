@@ -21,7 +21,7 @@
 //! | `p:{k}:results:<bucket>` | hash | run id -> its result, or nothing where one that was restored had none; the bucket is the time in the run's id, in steps of 4,096 ms | settle | an hour after the latest was added |
 //! | `p:{k}:key:<key>` | string | an idempotency key -> run id, hash of the request | enqueue | after a day |
 //! | `p:{0}:servers` | zset | id of a server, by ms of when it last said that it lives | beat | it has not for 15 s |
-//! | `p:{0}:written` | set | ids of servers whose journal is written up to the loss that is mended | written | finished |
+//! | `p:{0}:written` | set | ids of servers whose journal is written up to the loss that is mended | note_written | finished |
 //! | `p:{0}:rebuild` | string | id of the server that rebuilds | begin, finish | finished, or its life is over |
 //!
 //! A place is a worker's name, or `?` and a selector. A slot is 32 hexadecimal digits of SHA-256 of an overlap key. Rank is 0 for urgent to 3

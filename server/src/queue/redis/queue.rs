@@ -191,6 +191,10 @@ impl Queue for RedisQueue {
         self.restore_all(runs).await
     }
 
+    async fn note_written(&self) -> Result<(), QueueError> {
+        self.add_written().await
+    }
+
     async fn written(&self) -> Result<Vec<String>, QueueError> {
         self.written_by().await
     }
