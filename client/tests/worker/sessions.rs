@@ -151,6 +151,21 @@ async fn a_silent_server_is_given_up_after_three_heartbeats() {
 }
 
 #[tokio::test]
+async fn another_server_is_asked_before_one_that_fell_silent() {
+    let (mut silent, mut other) = (Server::start().await, Server::start().await);
+    let spool = tempfile::tempdir().unwrap();
+    let running = Running::start(worker(&silent, spool.path()).server(other.config()));
+    let stream = silent.stream().await;
+    stream.welcome(Duration::from_millis(50)).await;
+    stream.closed().await;
+    tokio::select! {
+        _ = other.session() => {}
+        _ = silent.stream() => panic!("the silent one was asked again"),
+    }
+    running.kill().await;
+}
+
+#[tokio::test]
 async fn a_new_session_is_opened_before_the_old_one_is_dropped() {
     let (mut server, spool) = (Server::start().await, tempfile::tempdir().unwrap());
     let (mut held, handler) = Held::new();
