@@ -34,6 +34,7 @@ fmt: ## Check the format
 
 lint: ## Clippy, warnings are errors; and the fuzz targets, which are a workspace of their own, are read
 	$(CARGO) clippy --locked --workspace --all-targets --all-features -- --deny warnings
+	@# Read, not linked: no library for it is built.
 	RUSTFLAGS='--cfg fuzzing' CUSTOM_LIBFUZZER_PATH=/none $(CARGO) check --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz
 
 deny: ## Check licences, sources and duplicates of the dependencies

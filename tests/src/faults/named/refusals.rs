@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use sqlx::{AnyConnection, Connection as _};
 use tokio::time::sleep;
@@ -41,7 +42,7 @@ async fn conclude(mut arena: Arena, loads: Vec<Load>, backs: &[(&str, Moment)]) 
 pub async fn by_redis(backend: Backend) -> Finding {
     let (arena, loads) = busy(backend, &Links::default()).await;
     let mut redis = arena.cluster.redis().connect().await;
-    let mut backs = Vec::new();
+    let (mut backs, mut let_in) = (Vec::new(), Vec::new());
     // The port of nobody: the replica never hears from its master, and keeps what it has.
     let refusals: [(&str, &[&str], &[&str]); 3] = [
         (
@@ -62,12 +63,23 @@ pub async fn by_redis(backend: Backend) -> Finding {
         // Whoever is connected stays so, unless it is cut off.
         say(&mut redis, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
         say(&mut redis, &["CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes"]).await;
+        if write(&arena).await.is_ok() {
+            let_in.push(name);
+        }
         sleep(REFUSED).await;
         say(&mut redis, end).await;
         backs.push((name, arena.history.heal(fault)));
         sleep(WELL).await;
     }
-    conclude(arena, loads, &backs).await
+    let finding = conclude(arena, loads, &backs).await;
+    finding.demand(let_in.is_empty(), format!("a newcomer could write all the same: {let_in:?}"))
+}
+
+/// What a newcomer does.
+async fn write(arena: &Arena) -> RedisResult<()> {
+    let client = redis::Client::open(arena.cluster.redis().url())?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    redis::cmd("SET").arg("newcomer").arg(1).exec_async(&mut connection).await
 }
 
 async fn say(redis: &mut MultiplexedConnection, words: &[&str]) {

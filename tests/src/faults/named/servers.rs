@@ -8,6 +8,7 @@ use super::super::arena::{Arena, Plan};
 use super::super::deed::Deed;
 use super::super::finding::Finding;
 use super::super::history::Touched;
+use super::super::moment::Moment;
 use super::super::workload::Load;
 use crate::support::Backend;
 
@@ -25,9 +26,22 @@ async fn busy_on(plan: Plan) -> (Arena, Vec<Load>) {
     (arena, loads)
 }
 
+/// `workers` and `run`: from when it counts until all workers work again and until a new run is done, and how many seconds that may take.
+async fn conclude(mut arena: Arena, loads: Vec<Load>, workers: (Moment, u64), run: (Moment, u64)) -> Finding {
+    for load in loads {
+        arena.stop(load).await;
+    }
+    let names = arena.names.clone();
+    let (evidence, verdict) = arena.conclude().await;
+    Finding::of(verdict)
+        .detected("all its workers work again", evidence.all_at_work_after(workers.0, &names), workers.1)
+        .recovered("the first new run is done", evidence.first_end_after(run.0), run.1)
+        .nothing_again()
+}
+
 /// The embedded one is started again, as nobody else is there.
 pub async fn killed(backend: Backend) -> Finding {
-    let (mut arena, loads) = busy(backend).await;
+    let (arena, loads) = busy(backend).await;
     let fault = arena.history.end("kill -9", [Touched::Server(0)]);
     let mut moment = arena.history.applied(fault);
     arena.servers()[0].kill();
@@ -41,19 +55,11 @@ pub async fn killed(backend: Backend) -> Finding {
         arena.history.heal(fault);
     }
     sleep(Duration::from_secs(2)).await;
-    for load in loads {
-        arena.stop(load).await;
-    }
-    let names = arena.names.clone();
-    let (evidence, verdict) = arena.conclude().await;
-    Finding::of(verdict)
-        .detected("all its workers work again", evidence.all_at_work_after(moment, &names), 10)
-        .recovered("the first new run is done", evidence.first_end_after(moment), 10)
-        .nothing_again()
+    conclude(arena, loads, (moment, 10), (moment, 10)).await
 }
 
 pub async fn told_to_stop(backend: Backend) -> Finding {
-    let (mut arena, loads) = busy(backend).await;
+    let (arena, loads) = busy(backend).await;
     let fault = arena.history.dismiss("SIGTERM", [Touched::Server(0)]);
     let mut moment = arena.history.applied(fault);
     arena.servers()[0].terminate();
@@ -68,21 +74,13 @@ pub async fn told_to_stop(backend: Backend) -> Finding {
         arena.history.heal(fault);
     }
     sleep(Duration::from_secs(2)).await;
-    for load in loads {
-        arena.stop(load).await;
-    }
-    let names = arena.names.clone();
-    let (evidence, verdict) = arena.conclude().await;
-    Finding::of(verdict)
-        .detected("all its workers work again", evidence.all_at_work_after(moment, &names), 10)
-        .recovered("the first new run is done", evidence.first_end_after(moment), 10)
-        .demand(code == 0, format!("it exited with {code}"))
-        .nothing_again()
+    let finding = conclude(arena, loads, (moment, 10), (moment, 10)).await;
+    finding.demand(code == 0, format!("it exited with {code}"))
 }
 
 /// Its workers go elsewhere long before it is back, and take what they run with them; it finds that nothing is its own any more.
 pub async fn paused_long(backend: Backend) -> Finding {
-    let (mut arena, loads) = busy(backend).await;
+    let (arena, loads) = busy(backend).await;
     let fault = arena.history.apply("SIGSTOP", [Touched::Server(0)]);
     let moment = arena.history.applied(fault);
     arena.servers()[0].pause();
@@ -90,21 +88,13 @@ pub async fn paused_long(backend: Backend) -> Finding {
     arena.servers()[0].resume();
     let back = arena.history.heal(fault);
     sleep(Duration::from_secs(5)).await;
-    for load in loads {
-        arena.stop(load).await;
-    }
-    let names = arena.names.clone();
-    let (evidence, verdict) = arena.conclude().await;
-    Finding::of(verdict)
-        // A worker waits 15 s for a sign of life.
-        .detected("all its workers work again", evidence.all_at_work_after(moment, &names), 30)
-        .recovered("the first new run is done", evidence.first_end_after(back), 5)
-        .nothing_again()
+    // A worker waits 15 s for a sign of life.
+    conclude(arena, loads, (moment, 30), (back, 5)).await
 }
 
 /// All ways to all servers are cut, and come back together.
 pub async fn balancer_killed(backend: Backend) -> Finding {
-    let (mut arena, loads) = busy_on(Arena::on(backend).balanced()).await;
+    let (arena, loads) = busy_on(Arena::on(backend).balanced()).await;
     let workers: Vec<Touched> = arena.names.iter().cloned().map(Touched::Worker).collect();
     let fault = arena.history.sever("kill -9 of the balancer", workers);
     let balancer = arena.cluster.balancer().expect("the plan has one");
@@ -113,15 +103,7 @@ pub async fn balancer_killed(backend: Backend) -> Finding {
     balancer.restart().await;
     let back = arena.history.heal(fault);
     sleep(Duration::from_secs(8)).await;
-    for load in loads {
-        arena.stop(load).await;
-    }
-    let names = arena.names.clone();
-    let (evidence, verdict) = arena.conclude().await;
-    Finding::of(verdict)
-        .detected("all workers work again", evidence.all_at_work_after(back, &names), 10)
-        .recovered("the first new run is done", evidence.first_end_after(back), 5)
-        .nothing_again()
+    conclude(arena, loads, (back, 10), (back, 5)).await
 }
 
 /// One after another, with what a deployment would do: stop, start, wait until it is ready.
