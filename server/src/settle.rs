@@ -1,31 +1,31 @@
 //! How an attempt ends, whoever says so: its worker by a report, or the server that finds it lost.
 //!
-//! The fence is held against the queue; what follows is decided by [`next`]; a durable run's end is committed before it leaves the queue, a
+//! The fence is held against the queue; what follows is decided by [`next`](crate::run::next); a durable run's end is committed before it leaves the queue, a
 //! fast run's is kept by the queue and reaches the store through the journal. Saying it twice changes nothing.
 
 mod count;
+mod decide;
 mod end;
 mod unknown;
 
+pub(crate) use decide::micros;
+pub use decide::{Claim, claim, unknown};
 pub use end::{End, Verdict, Witness};
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use tracing::{debug, warn};
 
 use crate::clock::StoreClock;
 use crate::journal::{Journal, mirror};
 use crate::metrics::{Metrics, RunEnd};
 use crate::planted::{self, Bug};
-use crate::queue::{Ending, EndingCause, Phase, Queue, Record, SessionId, Settled, Settlement, Step};
-use crate::run::{
-    AttemptEnd, Conclusion, Durability, Fence, LastAttempt, Next, Outcome, Run, RunId, State, next,
-};
+use crate::queue::{Ending, EndingCause, Queue, Settled, Settlement, Step};
+use crate::run::{AttemptEnd, Conclusion, Durability, LastAttempt, Next, Outcome, Run, RunId, State};
 use crate::store::{EndedAttempt, EndedRun, Recorded, Store};
 use crate::unqueued::Unqueued;
+use decide::{Decided, decide};
 
 /// Ends attempts and runs. Cloning is cheap.
 #[derive(Clone)]
@@ -38,14 +38,6 @@ pub struct Settler {
     pub unqueued: Unqueued,
     /// This server's id.
     pub server: String,
-}
-
-/// An end whose fence holds, with what follows from it.
-struct Decided {
-    index: usize,
-    end: End,
-    run: Run,
-    next: Next,
 }
 
 impl Settler {
@@ -303,87 +295,6 @@ impl Settler {
         {
             warn!(runs = count, %error, "failed to remove ended runs from the queue");
         }
-    }
-}
-
-/// What a fence is, held against what the queue knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// That of the latest attempt.
-    Latest,
-    /// Of a later attempt than any known. It is right: the queue lost what gave it, and nobody has had the run since.
-    Forgotten,
-    /// Of an earlier attempt.
-    Stale,
-    /// Of no attempt: the latest is with its worker, or none can have this fence yet.
-    Unknown,
-}
-
-/// The verdict on what is said of a run that neither the queue nor the store knows: the queue may have lost a fast run whose row is to come.
-pub fn unknown(fence: Fence, now: DateTime<Utc>) -> Verdict {
-    if fence.is_young(micros(now)) { Verdict::Retry } else { Verdict::Unknown }
-}
-
-/// As fences count the time.
-pub(crate) fn micros(time: DateTime<Utc>) -> u64 {
-    u64::try_from(time.timestamp_micros()).unwrap_or(0)
-}
-
-/// What this fence of a worker is.
-pub fn claim(record: &Record, fence: Fence, now: DateTime<Utc>) -> Claim {
-    match record.fence {
-        Some(_) if planted::is(Bug::UnfencedReport) => Claim::Latest,
-        Some(latest) if latest == fence => Claim::Latest,
-        Some(latest) if latest > fence => Claim::Stale,
-        _ => match &record.phase {
-            Phase::InFlight { session, .. } if *session != SessionId::NONE => Claim::Unknown,
-            _ if fence.is_possible(micros(now)) => Claim::Forgotten,
-            _ => Claim::Unknown,
-        },
-    }
-}
-
-/// What follows from an end, or the verdict when nothing does.
-fn decide(index: usize, end: End, record: &Record, now: DateTime<Utc>) -> Result<Decided, Verdict> {
-    let claim = claim(record, end.fence, now);
-    if let Claim::Stale | Claim::Unknown = claim {
-        return Err(if claim == Claim::Stale { Verdict::Stale } else { Verdict::Unknown });
-    }
-    let run = Run::decode(record.run, &record.body).map_err(|error| {
-        warn!(run = %record.run, %error, "failed to read a queued run");
-        Verdict::Unknown
-    })?;
-    let end = if end.end.is_none() && end.by == Witness::Delivery && run.policy.max_lost == 0 {
-        // It may have begun, and is to be started at most once.
-        let lost = AttemptEnd::lost("its worker did not say whether it had begun");
-        End { number: record.attempt, end: Some(AttemptEnd { ended: Some(now), ..lost }), ..end }
-    } else {
-        end
-    };
-    let outcome = end.end.as_ref().map(|end| end.outcome);
-    let waits = !matches!(record.phase, Phase::InFlight { .. });
-    if waits && (outcome.is_none() || claim == Claim::Latest && outcome != Some(Outcome::Succeeded)) {
-        // It is back in the queue already, by this very end or by a loss: it counts once. Only a success that comes late is worth more.
-        if run.durability == Durability::Durable || outcome.is_none() {
-            return Err(Verdict::Recorded);
-        }
-        // That the queue has it may not have been heard, and its row not be on its way.
-        let next = Next::Again { delay: Duration::ZERO, counters: record.counters };
-        return Ok(Decided { index, end, run, next });
-    }
-    let jitter = rand::random();
-    let next = next(&run.policy, record.counters, outcome, record.cancelled, jitter);
-    Ok(Decided { index, end, run, next })
-}
-
-impl Decided {
-    fn is_durable(&self) -> bool {
-        self.run.durability == Durability::Durable
-    }
-
-    /// Whether the store has a row of it.
-    fn is_recorded(&self) -> bool {
-        self.end.end.is_some() || matches!(self.next, Next::End { .. })
     }
 }
 
