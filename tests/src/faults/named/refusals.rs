@@ -40,7 +40,8 @@ async fn conclude(mut arena: Arena, loads: Vec<Load>, backs: &[(&str, Moment)]) 
 
 /// Writes are refused for want of a replica, then as by a master that became a replica, then new connections are.
 pub async fn by_redis(backend: Backend) -> Finding {
-    let (arena, loads) = busy(backend, &Links::default()).await;
+    let links = Links::default();
+    let (arena, loads) = busy(backend, &links).await;
     let mut redis = arena.cluster.redis().connect().await;
     let (mut backs, mut let_in) = (Vec::new(), Vec::new());
     // The port of nobody: the replica never hears from its master, and keeps what it has.
@@ -89,7 +90,8 @@ async fn say(redis: &mut MultiplexedConnection, words: &[&str]) {
 
 /// A backup holds the lock on all tables, then nobody gets a connection any more.
 pub async fn by_the_database(backend: Backend) -> Finding {
-    let (arena, loads) = busy(backend, &Links::default()).await;
+    let links = Links::default();
+    let (arena, loads) = busy(backend, &links).await;
     sqlx::any::install_default_drivers();
     let mut operator = AnyConnection::connect(&arena.cluster.store()).await.expect("the database answers");
     let mut backs = Vec::new();
